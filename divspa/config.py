@@ -1,0 +1,292 @@
+"""The configuration: one YAML file, overridden by `--set key=value`, read into frozen, validated models."""
+
+import difflib
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from divspa.errors import ConfigError
+
+Way = Literal["u2i", "i2i", "u2u2i"]
+T = TypeVar("T", bound=BaseModel)
+PACKAGE_SCHEME = "package:"
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Source(Section):
+    """Where a table of input lies; `package:NAME/FILE` names a file inside an installed Python package."""
+
+    path: str
+    format: Literal["parquet", "csv", "jsonl", "delta"] = "parquet"
+
+    @property
+    def location(self) -> str:
+        """The path with `package:` resolved. Raises ConfigError when the package is not installed."""
+        if not self.path.startswith(PACKAGE_SCHEME):
+            return self.path
+        package, _, file = self.path.removeprefix(PACKAGE_SCHEME).partition("/")
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise ConfigError(
+                f"The input {self.path} names the Python package {package}, which is not installed",
+                remedy=f"pip install {package.replace('_', '-')}",
+            )
+        return str(Path(next(iter(spec.submodule_search_locations))) / file)
+
+
+class ClickLog(Source):
+    """The click log and what its columns mean."""
+
+    user: str
+    item: str
+    time: str
+    time_unit: Literal["timestamp", "seconds", "milliseconds"] = "timestamp"
+    positive: str | None = None
+
+
+class FeatureField(Section):
+    """One sparse field of a user or an item, embedded by the towers."""
+
+    name: str
+    kind: Literal["categorical", "multi"] = "categorical"
+    column: str = ""
+    delimiter: str | None = None
+    max_values: Annotated[int, Field(ge=1)] = 1
+    min_count: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, data: Any) -> Any:
+        """A bare name is a categorical field; the column is named like the field unless said otherwise."""
+        data = {"name": data} if isinstance(data, str) else dict(data)
+        data.setdefault("column", data.get("name"))
+        if data.get("kind") == "multi":
+            data.setdefault("max_values", 5)
+        return data
+
+
+class Attributes(Source):
+    """A table of user or item attributes, one row an id."""
+
+    id: str
+    fields: tuple[FeatureField, ...] = ()
+
+
+class Split(Section):
+    """Where training ends: at a time, after a share of the clicks, or before each user's last events."""
+
+    by: Literal["time", "share", "last"] = "share"
+    at: datetime | None = None
+    test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    last_events: Annotated[int, Field(ge=1)] = 1
+    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _cutoff_given(self) -> "Split":
+        if (self.by == "time") != (self.at is not None):
+            raise ValueError("`at` is given with `by: time`, and only then")
+        return self
+
+
+class Features(Section):
+    """How clicks become examples."""
+
+    history_length: Annotated[int, Field(ge=1)] = 50
+    item_min_count: Annotated[int, Field(ge=1)] = 1
+    repeats: Literal["first", "all"] = "first"
+    embed_user_id: bool = False
+    late_days: Annotated[int, Field(ge=0)] = 0
+
+
+class Model(BaseModel):
+    """Which model, and its own settings; these are validated beside the model's code (divspa.models)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str = "youtube_dnn"
+
+
+class Training(Section):
+    """The optimisation that base and DivSPA share (Section 4.1)."""
+
+    epochs: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    negatives: Annotated[int, Field(ge=1)] = 1000
+    omega: Annotated[float, Field(gt=0)] = 10.0
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class DivSPA(Section):
+    """Positive augmentation (Section 3.2) and the mix-up loss (Section 3.3)."""
+
+    ways: tuple[Way, ...] = ("u2i", "i2i", "u2u2i")
+    top_k: Annotated[int, Field(ge=1)] = 20
+    top_k_users: Annotated[int, Field(ge=1)] = 10
+    m: Annotated[int, Field(ge=1)] = 3
+    sampling: Literal["uniform", "importance", "beta"] = "importance"
+    alpha: Annotated[float, Field(gt=0)] = 0.5
+    weighting: Literal["clamp", "softmax"] = "clamp"
+    draws: Annotated[int, Field(ge=1)] = 2
+    beta: Annotated[float, Field(ge=0)] = 0.5
+    start: Literal["base", "scratch"] = "scratch"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "DivSPA":
+        if not self.ways or len(set(self.ways)) < len(self.ways):
+            raise ValueError("`ways` names one or more of u2i, i2i, u2u2i, each once")
+        if self.m > self.top_k:
+            raise ValueError("`m` items are sampled from the `top_k`, so m may not exceed top_k")
+        return self
+
+
+class Evaluation(Section):
+    """What is measured, on which part of the log."""
+
+    ks: Annotated[tuple[int, ...], Field(min_length=1)] = (50, 100, 200)
+    split: Literal["test", "validation"] = "test"
+    drop_seen: bool = True
+
+
+class Recall(Section):
+    """How long the published recall lists are."""
+
+    items_per_user: Annotated[int, Field(ge=1)] = 200
+    items_per_item: Annotated[int, Field(ge=1)] = 100
+
+
+class Spark(Section):
+    """The few Spark settings that divspa sets by itself; spark-submit's own options win over them."""
+
+    master: str = "local[*]"
+    driver_memory: str = "3g"
+    partitions: Annotated[int, Field(ge=1)] = 4
+
+
+class Config(Section):
+    """The whole configuration of a daily pipeline."""
+
+    lake: str = "lake"
+    seed: Annotated[int, Field(ge=0)] = 17
+    clicks: ClickLog
+    users: Attributes | None = None
+    items: Attributes | None = None
+    features: Features = Features()
+    split: Split = Split()
+    model: Annotated[Model, BeforeValidator(lambda m: {"name": m} if isinstance(m, str) else m)] = Model()
+    training: Training = Training()
+    divspa: DivSPA = DivSPA()
+    evaluation: Evaluation = Evaluation()
+    recall: Recall = Recall()
+    spark: Spark = Spark()
+
+    @property
+    def user_fields(self) -> tuple[FeatureField, ...]:
+        """The encoded fields of a user, in the order of `user_features`."""
+        declared = self.users.fields if self.users else ()
+        own = (FeatureField(name="user_id"),) if self.features.embed_user_id else ()
+        return own + declared
+
+    @property
+    def item_fields(self) -> tuple[FeatureField, ...]:
+        """The encoded fields of an item, in the order of `item_features`; the item's id is held apart."""
+        return self.items.fields if self.items else ()
+
+    @model_validator(mode="after")
+    def _names_unique(self) -> "Config":
+        names = [field.name for field in self.user_fields + self.item_fields]
+        twice = sorted({name for name in names if names.count(name) > 1 or name == "item_id"})
+        if twice:
+            raise ValueError(f"field names must differ from each other and from item_id: {', '.join(twice)}")
+        return self
+
+
+def fingerprint(*parts: object) -> str:
+    """A short, stable hash of settings and versions, used as a model's version."""
+    text = "\n".join(part.model_dump_json() if isinstance(part, BaseModel) else repr(part) for part in parts)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a YAML file and apply `section.key=value` overrides.
+
+    Relative input and lake paths are taken from the folder in which the command runs. Raises ConfigError for an
+    unreadable file, an unknown key, or a value of the wrong kind, naming all that is wrong at once.
+    """
+    file = Path(path)
+    try:
+        data = yaml.safe_load(file.read_text()) or {}
+    except OSError as error:
+        raise ConfigError(f"The configuration file {file} cannot be read", found=str(error.strerror)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The configuration file {file} is not valid YAML", found=str(error)) from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"The configuration file {file} must hold a mapping", found=type(data).__name__)
+    for override in overrides:
+        _apply_override(data, override)
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            f"The configuration {file} has {error.error_count()} problem(s): {_explain(error)}",
+            remedy="see `divspa config` for every key and its meaning",
+        ) from error
+    return config
+
+
+def validate_section(section: type[T], data: dict[str, Any], name: str) -> T:
+    """Validate settings that live beside an algorithm, with the same messages as the main file."""
+    try:
+        return section.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(f"The configuration section `{name}` is wrong: {_explain(error, section)}") from error
+
+
+def _apply_override(data: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"The option --set {override} is not of the form section.key=value")
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        inner = data.get(parent)
+        if isinstance(inner, str) and parent == "model":
+            inner = {"name": inner}
+        data[parent] = dict(inner) if isinstance(inner, dict) else {}
+        data = data[parent]
+    try:
+        data[leaf] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The value of --set {override} is not valid YAML", found=str(error)) from error
+
+
+def _explain(error: ValidationError, root: type[BaseModel] = Config) -> str:
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "the file"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            close = difflib.get_close_matches(str(problem["loc"][-1]), _known_keys(root), n=1)
+            message = "unknown key" + (f"; did you mean `{close[0]}`?" if close else "")
+        lines.append(f"`{where}`: {message}")
+    return "; ".join(lines)
+
+
+def _known_keys(section: type[BaseModel]) -> list[str]:
+    keys = list(section.model_fields)
+    for field in section.model_fields.values():
+        for kind in (field.annotation, *getattr(field.annotation, "__args__", ())):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                keys += _known_keys(kind)
+    return keys

@@ -1,0 +1,1 @@
+"""Typed, padded batches from Delta; the only place that imports petastorm."""

@@ -1,0 +1,1 @@
+"""Spark session and Delta tables."""

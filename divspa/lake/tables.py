@@ -1,0 +1,153 @@
+"""Delta tables that are created from their contract, read by day, and replaced a day at a time."""
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from delta.tables import DeltaTable
+from pyspark.errors.exceptions.base import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from divspa.errors import ContractError, MissingTableError
+from schemas.contract import Table
+
+
+class Lake:
+    """The Delta tables under one folder or bucket.
+
+    Everything a job writes goes through `replace_day`, so that a killed job can run again with the same result.
+    """
+
+    def __init__(self, spark: SparkSession, root: str) -> None:
+        self.spark = spark
+        self.root = root.rstrip("/")
+
+    def path(self, table: Table) -> str:
+        return f"{self.root}/{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+
+    def version(self, table: Table) -> int:
+        """The newest Delta version. Raises MissingTableError when the table was never written."""
+        self._require(table)
+        return DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()[0]  # pyright: ignore[reportOptionalSubscript]
+
+    def read(self, table: Table, version: int | None = None) -> DataFrame:
+        """All days, optionally at a pinned version."""
+        self._require(table)
+        reader = self.spark.read.format("delta")
+        return (reader.option("versionAsOf", version) if version is not None else reader).load(self.path(table))
+
+    def read_day(self, table: Table, ds: date, version: int | None = None, **partition: object) -> DataFrame:
+        """One day, or a partition of it. Raises MissingTableError when an earlier stage has not written it."""
+        day = self.read(table, version).where(_matches({"ds": ds} | partition))
+        if day.isEmpty():
+            named = ", ".join(f"{key}={value}" for key, value in {"ds": ds, **partition}.items())
+            raise MissingTableError(
+                f"The table {table.name} in {self.root} has no rows for {named}",
+                remedy="run the earlier stage for this day first: `divspa run --config FILE --ds DAY`",
+            )
+        return day
+
+    def files(self, table: Table, ds: date, version: int, **partition: object) -> list[str]:
+        """The data files of a day at a pinned version, as URLs, sorted.
+
+        A directory listing would include files that the Delta log has removed.
+        """
+        return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
+
+    def replace_day(self, table: Table, rows: DataFrame, ds: date, **partition: object) -> int:
+        """Replace one day, or a partition of it, and return the new version.
+
+        Raises ContractError, and leaves the table as it was, when keys repeat within the day, a column is missing or
+        of another type, or a NOT NULL or CHECK constraint is broken.
+        """
+        scope = {"ds": ds} | partition
+        rows = rows.withColumns({key: F.lit(value) for key, value in scope.items()})
+        rows = _conform(rows, table)
+        self._create(table)
+        rows.persist()
+        try:
+            _require_unique(rows, table, scope)
+            writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
+            writer.save(self.path(table))
+        except PySparkException as error:
+            raise _as_contract_error(error, table) from error
+        finally:
+            rows.unpersist()
+        return self.version(table)
+
+    def _create(self, table: Table) -> None:
+        if self.exists(table):
+            return
+        columns = ",\n".join(
+            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {_quoted(c.comment)}"
+            for c in table.columns
+        )
+        properties = {"delta.enableDeletionVectors": "false"}
+        properties |= {f"delta.constraints.{name}": check for name, check in table.checks.items()}
+        listed = ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in properties.items())
+        self.spark.sql(
+            f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING DELTA "
+            f"PARTITIONED BY ({', '.join(table.partitioned_by)}) COMMENT {_quoted(table.grain)} "
+            f"TBLPROPERTIES ({listed})"
+        )
+
+    def _require(self, table: Table) -> None:
+        if not self.exists(table):
+            raise MissingTableError(
+                f"The table {table.name} is not in {self.root}",
+                remedy="run the earlier stages first: `divspa run --config FILE --ds DAY`, or mend `lake`",
+            )
+
+
+def local_path(url: str) -> str:
+    """A `file:` URL as a path; any other URL as it is."""
+    return str(PurePosixPath("/") / url.removeprefix("file:").lstrip("/")) if url.startswith("file:") else url
+
+
+def _matches(scope: Mapping[str, object]) -> Column:
+    condition = F.lit(True)
+    for key, value in scope.items():
+        condition &= F.col(key) == F.lit(value)
+    return condition
+
+
+def _predicate(scope: Mapping[str, object]) -> str:
+    return " AND ".join(f"{key} = {_quoted(str(value))}" for key, value in scope.items())
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _conform(rows: DataFrame, table: Table) -> DataFrame:
+    missing = [name for name in table.column_names if name not in rows.columns]
+    if missing:
+        raise ContractError(
+            f"The rows for {table.name} lack columns",
+            expected=", ".join(table.column_names),
+            found=f"no {', '.join(missing)}",
+        )
+    return rows.select([F.col(column.name).cast(column.type).alias(column.name) for column in table.columns])
+
+
+def _require_unique(rows: DataFrame, table: Table, scope: Mapping[str, object]) -> None:
+    repeated = rows.groupBy(*table.key).count().where("count > 1").first()
+    if repeated is not None:
+        key = ", ".join(f"{name}={repeated[name]}" for name in table.key)
+        raise ContractError(
+            f"The rows for {table.name} repeat a key ({_predicate(scope)})",
+            expected=f"one row for each {', '.join(table.key)}",
+            found=f"{repeated['count']} rows for {key}",
+        )
+
+
+def _as_contract_error(error: PySparkException, table: Table) -> Exception:
+    text = str(error)
+    if "DELTA_NOT_NULL_CONSTRAINT_VIOLATED" in text or "DELTA_VIOLATE_CONSTRAINT" in text:
+        return ContractError(f"The rows for {table.name} break its contract", found=text.partition("\n")[0][:300])
+    return error

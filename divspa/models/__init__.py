@@ -1,0 +1,1 @@
+"""Feature embeddings and towers behind one protocol."""

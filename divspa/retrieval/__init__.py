@@ -1,0 +1,1 @@
+"""Top-k search with FAISS over Spark."""

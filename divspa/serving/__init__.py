@@ -1,0 +1,1 @@
+"""Recall tables, the FAISS index and the exported user tower."""

@@ -1,0 +1,1 @@
+"""Losses, negatives, the training loop and checkpoints."""

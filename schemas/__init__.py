@@ -1,0 +1,57 @@
+"""The contracts of every Delta table that divspa writes: one module a table, and nothing but data."""
+
+from schemas.augmentation_summary import AUGMENTATION_SUMMARY
+from schemas.augmented_positives import AUGMENTED_POSITIVES
+from schemas.clicks import CLICKS
+from schemas.clicks_quarantine import CLICKS_QUARANTINE
+from schemas.contract import Column, Table
+from schemas.examples import EXAMPLES
+from schemas.item_embeddings import ITEM_EMBEDDINGS
+from schemas.item_features import ITEM_FEATURES
+from schemas.metrics import METRICS
+from schemas.recall_i2i import RECALL_I2I
+from schemas.recall_u2i import RECALL_U2I
+from schemas.training_runs import TRAINING_RUNS
+from schemas.user_embeddings import USER_EMBEDDINGS
+from schemas.user_features import USER_FEATURES
+from schemas.vocabulary import VOCABULARY
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        CLICKS,
+        CLICKS_QUARANTINE,
+        VOCABULARY,
+        ITEM_FEATURES,
+        USER_FEATURES,
+        EXAMPLES,
+        TRAINING_RUNS,
+        USER_EMBEDDINGS,
+        ITEM_EMBEDDINGS,
+        AUGMENTED_POSITIVES,
+        AUGMENTATION_SUMMARY,
+        METRICS,
+        RECALL_U2I,
+        RECALL_I2I,
+    )
+}
+
+__all__ = [
+    "AUGMENTATION_SUMMARY",
+    "AUGMENTED_POSITIVES",
+    "CLICKS",
+    "CLICKS_QUARANTINE",
+    "EXAMPLES",
+    "ITEM_EMBEDDINGS",
+    "ITEM_FEATURES",
+    "METRICS",
+    "RECALL_I2I",
+    "RECALL_U2I",
+    "TABLES",
+    "TRAINING_RUNS",
+    "USER_EMBEDDINGS",
+    "USER_FEATURES",
+    "VOCABULARY",
+    "Column",
+    "Table",
+]

@@ -1,0 +1,48 @@
+"""`augmented_positives`: every positive pair with the positives that were found for it. Other teams read this first."""
+
+from schemas.contract import (
+    DS,
+    EXAMPLE_ID,
+    HISTORY,
+    HISTORY_LENGTH,
+    ITEM_ID,
+    ITEM_INDEX,
+    MODEL_VERSION,
+    USER_FEATURES,
+    USER_ID,
+    Column,
+    Table,
+)
+
+AUGMENTED_POSITIVES = Table(
+    name="augmented_positives",
+    grain="One row a positive pair and draw; the sampled arrays have length 3*m and pad with weight 0",
+    columns=(
+        DS,
+        Column("draw", "INT", "Number of the independent draw, from 0; epoch e learns from draw e mod draws"),
+        EXAMPLE_ID,
+        USER_ID,
+        ITEM_ID,
+        ITEM_INDEX,
+        USER_FEATURES,
+        HISTORY,
+        HISTORY_LENGTH,
+        Column("sampled_item_ids", "ARRAY<STRING>", "The added positives, as the click log names them; '' is padding"),
+        Column("sampled_item_indices", "ARRAY<INT>", "The same as vocabulary indices; 0 is padding"),
+        Column("sampled_scores", "ARRAY<FLOAT>", "s(u, v_i): the model's own score of user and item"),
+        Column("sampled_weights", "ARRAY<FLOAT>", "Normalised scores (Eq. 3); they sum to 1 over the row"),
+        Column("sampled_sources", "ARRAY<STRING>", "The ways that found the item, joined by +, for example u2i+i2i"),
+        MODEL_VERSION,
+        Column("settings_hash", "STRING", "Hash of the augmentation's settings, seed and table versions"),
+    ),
+    key=("draw", "example_id"),
+    partitioned_by=("ds", "draw"),
+    checks={
+        "lengths_equal": "size(sampled_item_ids) = size(sampled_weights)"
+        " AND size(sampled_item_indices) = size(sampled_weights)"
+        " AND size(sampled_scores) = size(sampled_weights)"
+        " AND size(sampled_sources) = size(sampled_weights)",
+        "weights_sum_to_one": "abs(aggregate(sampled_weights, 0D, (total, w) -> total + w) - 1) < 1e-3"
+        " OR aggregate(sampled_weights, 0D, (total, w) -> total + w) = 0",
+    },
+)

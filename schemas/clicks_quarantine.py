@@ -1,0 +1,16 @@
+"""`clicks_quarantine`: the rows of a click log that could not be used, and why."""
+
+from schemas.contract import DS, Column, Table
+
+CLICKS_QUARANTINE = Table(
+    name="clicks_quarantine",
+    grain="One row a distinct bad row of the click log",
+    columns=(
+        DS,
+        Column("reason", "STRING", "Why the row was refused"),
+        Column("row", "STRING", "The row as JSON, as it was read"),
+        Column("copies", "BIGINT", "How often the log holds this very row"),
+    ),
+    key=("reason", "row"),
+    checks={"copies_positive": "copies > 0"},
+)

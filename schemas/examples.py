@@ -1,0 +1,40 @@
+"""`examples`: the positives, ready for the trainer without a join."""
+
+from schemas.contract import (
+    DS,
+    EXAMPLE_ID,
+    HISTORY,
+    HISTORY_LENGTH,
+    ITEM_ID,
+    ITEM_INDEX,
+    USER_FEATURES,
+    USER_ID,
+    USER_KEY,
+    Column,
+    Table,
+)
+
+EXAMPLES = Table(
+    name="examples",
+    grain="One row a positive: a user, an item and the instant of the click",
+    columns=(
+        DS,
+        Column("split", "STRING", "train, validation or test"),
+        EXAMPLE_ID,
+        USER_ID,
+        USER_KEY,
+        ITEM_ID,
+        ITEM_INDEX,
+        Column("clicked_at", "TIMESTAMP", "When the click happened (UTC)"),
+        Column("seen", "BOOLEAN", "Whether the user had clicked the item before the cutoff already (not in train)"),
+        USER_FEATURES,
+        HISTORY,
+        HISTORY_LENGTH,
+    ),
+    key=("example_id",),
+    partitioned_by=("ds", "split"),
+    checks={
+        "split_known": "split IN ('train', 'validation', 'test')",
+        "train_item_known": "split <> 'train' OR item_index >= 2",
+    },
+)

@@ -1,0 +1,17 @@
+"""`item_features`: the catalogue, encoded for the item tower."""
+
+from schemas.contract import DS, ITEM_ID, ITEM_INDEX, Column, Table
+
+ITEM_FEATURES = Table(
+    name="item_features",
+    grain="One row an item of the catalogue, which is every item in the vocabulary",
+    columns=(
+        DS,
+        ITEM_ID,
+        ITEM_INDEX,
+        Column("item_features", "ARRAY<INT>", "Encoded item fields, in the order of the configuration, padded with 0"),
+        Column("popularity", "BIGINT", "Clicks before the cutoff"),
+    ),
+    key=("item_index",),
+    checks={"index_past_reserved": "item_index >= 2"},
+)

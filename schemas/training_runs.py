@@ -1,0 +1,21 @@
+"""`training_runs`: what was trained, from which versions, and how it went."""
+
+from schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
+
+TRAINING_RUNS = Table(
+    name="training_runs",
+    grain="One row a model",
+    columns=(
+        DS,
+        MODEL,
+        MODEL_VERSION,
+        Column("checkpoint", "STRING", "Folder of the checkpoint, relative to the lake: safetensors and JSON"),
+        Column("settings", "STRING", "The configuration as JSON"),
+        Column("versions", "MAP<STRING, BIGINT>", "Delta version of each table that was read"),
+        Column("losses", "ARRAY<DOUBLE>", "Mean training loss of each epoch"),
+        Column("examples", "BIGINT", "Examples seen, all epochs together"),
+        Column("seconds", "DOUBLE", "Wall seconds of training"),
+    ),
+    key=("model",),
+    partitioned_by=("ds", "model"),
+)

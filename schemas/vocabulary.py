@@ -1,0 +1,17 @@
+"""`vocabulary`: which index each value of each field is embedded by."""
+
+from schemas.contract import DS, Column, Table
+
+VOCABULARY = Table(
+    name="vocabulary",
+    grain="One row a field and value seen before the cutoff; a later day keeps every index and appends new values",
+    columns=(
+        DS,
+        Column("field", "STRING", "Field name; item_id for the catalogue"),
+        Column("value", "STRING", "Value as a string"),
+        Column("index", "INT", "Row of the field's embedding table; 0 is padding and 1 is out of vocabulary"),
+        Column("count", "BIGINT", "Clicks before the cutoff (item_id), or users or items that have the value"),
+    ),
+    key=("field", "value"),
+    checks={"index_past_reserved": "`index` >= 2", "count_not_negative": "`count` >= 0"},
+)
