@@ -51,7 +51,7 @@ class ClickLog(Source):
     user: str
     item: str
     time: str
-    time_unit: Literal["timestamp", "seconds", "milliseconds"] = "timestamp"
+    time_unit: Literal["timestamp", "seconds", "milliseconds", "nanoseconds"] = "timestamp"
     positive: str | None = None
 
 
@@ -90,7 +90,7 @@ class Split(Section):
     at: datetime | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     last_events: Annotated[int, Field(ge=1)] = 1
-    validation_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    discard_last: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _cutoff_given(self) -> "Split":
@@ -153,10 +153,9 @@ class DivSPA(Section):
 
 
 class Evaluation(Section):
-    """What is measured, on which part of the log."""
+    """What is measured on the part of the log after the cutoff."""
 
     ks: Annotated[tuple[int, ...], Field(min_length=1)] = (50, 100, 200)
-    split: Literal["test", "validation"] = "test"
     drop_seen: bool = True
 
 

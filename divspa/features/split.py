@@ -1,0 +1,52 @@
+"""Where training ends, for a log with times or for one with order only."""
+
+from datetime import UTC, datetime
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from divspa.config import Split
+from divspa.errors import InputError
+
+FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def with_split(clicks: DataFrame, split: Split) -> DataFrame:
+    """Add `cutoff` and `split` (train strictly before the cutoff, test from it on) to clicks of any grain.
+
+    `last` gives every user a cutoff of their own; a user with nothing before it stays in training as a whole.
+    """
+    if split.by == "last":
+        clicks = _with_user_cutoff(clicks, split)
+    else:
+        cutoff = split.at if split.at is not None else _share_cutoff(clicks, split.test_share)
+        clicks = clicks.withColumn("cutoff", F.lit(cutoff))
+    return clicks.withColumn("split", F.when(F.col("clicked_at") < F.col("cutoff"), "train").otherwise("test"))
+
+
+def _with_user_cutoff(clicks: DataFrame, split: Split) -> DataFrame:
+    by_user = Window.partitionBy("user_id")
+    newest_first = by_user.orderBy(F.desc("clicked_at"), "tie_break")
+    clicks = clicks.withColumn("place", F.row_number().over(newest_first)).where(F.col("place") > split.discard_last)
+    held_out = F.col("place") <= split.discard_last + split.last_events
+    first_held_out = F.min(F.when(held_out, F.col("clicked_at"))).over(by_user)
+    has_earlier = F.min("clicked_at").over(by_user) < first_held_out
+    return clicks.withColumn("cutoff", F.when(has_earlier, first_held_out).otherwise(F.lit(FOREVER))).drop("place")
+
+
+def _share_cutoff(clicks: DataFrame, test_share: float) -> datetime:
+    """The first whole hour, or second in a short log, before which at least 1 - test_share of the clicks lie."""
+    bounds = clicks.agg(F.min("clicked_at"), F.max("clicked_at"), F.count("*")).head()
+    if bounds is None or bounds[2] == 0:
+        raise InputError("There are no clicks to split", remedy="check the click log and the day")
+    first, last, total = bounds
+    grain = "hour" if (last - first).total_seconds() > 100 * 3600 else "second"
+    return _first_after(clicks, F.date_trunc(grain, "clicked_at"), total * (1 - test_share))
+
+
+def _first_after(clicks: DataFrame, bucket: Column, wanted: float) -> datetime:
+    counts = clicks.groupBy(bucket.alias("bucket")).count().orderBy("bucket").toPandas()
+    before = counts["count"].cumsum() - counts["count"]
+    enough = counts.loc[before >= wanted, "bucket"]
+    cutoff = enough.iloc[0] if len(enough) else counts["bucket"].iloc[-1]
+    return cutoff.to_pydatetime().replace(tzinfo=UTC)
