@@ -1,0 +1,89 @@
+"""Shuffled, typed batches from the data files of one pinned Delta version, read by petastorm."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from petastorm import make_batch_reader
+
+COLUMNS = ["user_features", "history", "history_length", "item_index"]
+SAMPLED = ["sampled_item_indices", "sampled_weights"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B positives: users with F encoded feature places and L past items, and P items that the loss raises.
+
+    `items_BP` holds the clicked item first and then, for DivSPA, the sampled positives (0 is padding); `weights_BP` is 1
+    for the clicked item and the weight of Eq. 3, without beta, for the others.
+    """
+
+    user_features_BF: torch.Tensor
+    history_BL: torch.Tensor
+    items_BP: torch.Tensor
+    weights_BP: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.items_BP)
+
+
+def read_batches(
+    files: list[str], batch_size: int, *, augmented: bool, seed: int, shuffle_rows: int = 400_000
+) -> Iterator[Batch]:
+    """Yield one pass over the files, the last batch smaller than the rest.
+
+    Row groups come in an order drawn from `seed`; rows are permuted within a buffer of at least `shuffle_rows` rows.
+    """
+    rng = np.random.default_rng(seed)
+    carried: dict[str, np.ndarray] = {}
+    for rows in _buffers(files, COLUMNS + SAMPLED * augmented, seed, shuffle_rows):
+        joined = {name: np.concatenate([carried[name], rows[name]]) if carried else rows[name] for name in rows}
+        order = rng.permutation(len(joined["item_index"]))
+        whole = len(order) - len(order) % batch_size
+        for start in range(0, whole, batch_size):
+            yield _as_batch(joined, order[start : start + batch_size])
+        carried = {name: values[order[whole:]] for name, values in joined.items()}
+    if carried and len(carried["item_index"]):
+        yield _as_batch(carried, np.arange(len(carried["item_index"])))
+
+
+def _buffers(files: list[str], columns: list[str], seed: int, shuffle_rows: int) -> Iterator[dict[str, np.ndarray]]:
+    """Collect row groups until a buffer holds `shuffle_rows` rows."""
+    pending: list[dict[str, np.ndarray]] = []
+    # One worker thread keeps the order of row groups, and so the run, reproducible while it reads ahead of the model.
+    logging.getLogger("petastorm").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with make_batch_reader(
+            files,
+            schema_fields=[f"^{column}$" for column in columns],
+            workers_count=1,
+            results_queue_size=4,
+            shuffle_row_groups=True,
+            seed=seed,
+            num_epochs=1,
+        ) as reader:
+            for group in reader:
+                pending.append({name: np.asarray(values) for name, values in group._asdict().items()})
+                if sum(len(part["item_index"]) for part in pending) >= shuffle_rows:
+                    yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
+                    pending = []
+    if pending:
+        yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
+
+
+def _as_batch(rows: dict[str, np.ndarray], chosen: np.ndarray) -> Batch:
+    items_BP = rows["item_index"][chosen][:, None]
+    weights_BP = np.ones_like(items_BP, np.float32)
+    if "sampled_weights" in rows:
+        items_BP = np.concatenate([items_BP, rows["sampled_item_indices"][chosen]], axis=1)
+        weights_BP = np.concatenate([weights_BP, rows["sampled_weights"][chosen].astype(np.float32)], axis=1)
+    return Batch(
+        user_features_BF=torch.from_numpy(rows["user_features"][chosen]),
+        history_BL=torch.from_numpy(rows["history"][chosen]),
+        items_BP=torch.from_numpy(items_BP),
+        weights_BP=torch.from_numpy(weights_BP),
+    )

@@ -1,0 +1,24 @@
+"""How encoded features lie in their arrays, and how many values each field has."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class FieldSlot(BaseModel):
+    """One field: its name, how many places it takes, and the size of its vocabulary with padding and unknown."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    width: int
+    cardinality: int
+
+
+class Layout(BaseModel):
+    """What a model must know of the data: item count (with padding and unknown), history length and the fields."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: int
+    history_length: int
+    user: tuple[FieldSlot, ...] = ()
+    item: tuple[FieldSlot, ...] = ()
