@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from divspa.arrow import list_column
 from divspa.config import Attributes, FeatureField
 from divspa.features.clicks import read_source, require_columns
 from divspa.features.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
@@ -58,18 +59,12 @@ def encode(values: DataFrame, fields: tuple[FeatureField, ...], vocabulary: Data
         for batch in batches:
             lead = [batch.column("user_id_index").to_numpy()[:, None]] if "user_id_index" in kept else []
             parts = lead + [_encode_field(batch.column(f.name), f.max_values, *sets.value[f.name]) for f in small]
-            width = sum(part.shape[1] for part in parts)
             table = np.hstack(parts).astype(np.int32) if parts else np.zeros((batch.num_rows, 0), np.int32)
-            encoded = list_array(table.ravel(), np.arange(batch.num_rows + 1) * width)
+            encoded = list_column(table)
             columns = [batch.column(name) for name in kept]
             yield pa.RecordBatch.from_arrays([*columns, encoded], [*kept, output])
 
     return values.mapInArrow(encode_batches, schema).drop("user_id_index")
-
-
-def list_array(values: np.ndarray, offsets: np.ndarray) -> pa.ListArray:
-    """An Arrow list column from its flat values and offsets; building it from Python lists is tens of times slower."""
-    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(values))
 
 
 def _nothing() -> Column:

@@ -23,7 +23,9 @@ def user_events(clicks: DataFrame) -> DataFrame:
 
 
 def positives(clicks: DataFrame, settings: Features) -> DataFrame:
-    """The clicks to learn from or to test on. One row a user, item and instant, or a user and item with `repeats: first`.
+    """The clicks to learn from or to test on.
+
+    One row a user, item and instant, or a user, item and split with `repeats: first`.
 
     `at` is the moment up to which the user's history may be seen: the click itself in training, the cutoff in test.
     """

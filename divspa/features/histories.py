@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from divspa.features.attributes import list_array
+from divspa.arrow import list_column
 
 ORDER = ["user_key", "at", "is_event", "tie_break"]
 
@@ -16,8 +16,9 @@ ORDER = ["user_key", "at", "is_event", "tie_break"]
 def with_history(moments: DataFrame, events: DataFrame, length: int) -> DataFrame:
     """Add `history` (padded with 0) and `history_length` to every moment.
 
-    `moments` has user_key and `at`; `events` has user_key, `at`, tie_break and item_index. The history of a moment is the
-    user's last `length` events strictly before it, oldest first: clicks of one instant are never each other's history.
+    `moments` has user_key and `at`; `events` has user_key, `at`, tie_break and item_index. The history of a moment is
+    the user's last `length` events strictly before it, oldest first: clicks of one instant are never each other's
+    history.
     """
     payload = moments.columns
     schema = T.StructType(
@@ -38,7 +39,7 @@ def with_history(moments: DataFrame, events: DataFrame, length: int) -> DataFram
             items = batch.column("event_item").drop_null().to_numpy().astype(np.int32)
             history_ML, lengths_M = recent.advance(batch.column("user_key").to_numpy(), is_event, items)
             asked_rows = batch.filter(pa.array(~is_event)).select(payload)
-            history = list_array(history_ML.ravel(), np.arange(len(lengths_M) + 1) * length)
+            history = list_column(history_ML)
             yield pa.RecordBatch.from_arrays(
                 [*asked_rows.columns, history, pa.array(lengths_M)], [*payload, "history", "history_length"]
             )

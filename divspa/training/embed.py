@@ -8,6 +8,7 @@ import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
+from divspa.arrow import list_column, matrix
 from divspa.training.checkpoint import Checkpoint
 
 VECTOR = T.StructField("vector", T.ArrayType(T.FloatType()))
@@ -23,7 +24,7 @@ def embed_items(items: DataFrame, checkpoint: Checkpoint) -> DataFrame:
     return _embed(items, checkpoint, ["item_index", "item_features"], lambda model, parts: model.encode_items(*parts))
 
 
-def _embed(rows: DataFrame, checkpoint: Checkpoint, inputs: list[str], encode) -> DataFrame:  # noqa: ANN001
+def _embed(rows: DataFrame, checkpoint: Checkpoint, inputs: list[str], encode) -> DataFrame:
     shared = rows.sparkSession.sparkContext.broadcast(checkpoint)
     kept = [name for name in rows.columns if name not in {"user_features", "history", "item_features"}]
     schema = T.StructType([*rows.select(kept).schema.fields, VECTOR])
@@ -32,17 +33,13 @@ def _embed(rows: DataFrame, checkpoint: Checkpoint, inputs: list[str], encode) -
         torch.set_num_threads(1)
         model = shared.value.restore()
         for batch in batches:
-            parts = [torch.from_numpy(_matrix(batch.column(name))) for name in inputs]
+            parts = [torch.from_numpy(_numbers(batch.column(name))) for name in inputs]
             vectors_RD = encode(model, parts).numpy().astype(np.float32)
-            offsets = np.arange(len(vectors_RD) + 1, dtype=np.int32) * vectors_RD.shape[1]
-            vectors = pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors_RD.ravel()))
-            yield pa.RecordBatch.from_arrays([*(batch.column(name) for name in kept), vectors], [*kept, "vector"])
+            columns = [*(batch.column(name) for name in kept), list_column(vectors_RD)]
+            yield pa.RecordBatch.from_arrays(columns, [*kept, "vector"])
 
     return rows.mapInArrow(embed_batches, schema)
 
 
-def _matrix(column: pa.Array) -> np.ndarray:
-    """A column as numbers [R], or a list column of equal lengths as numbers [R, W]."""
-    if not isinstance(column, pa.ListArray):
-        return column.to_numpy().copy()
-    return column.flatten().to_numpy().reshape(len(column), -1).copy()
+def _numbers(column: pa.Array) -> np.ndarray:
+    return matrix(column) if isinstance(column, pa.ListArray) else column.to_numpy().copy()

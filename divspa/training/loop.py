@@ -38,8 +38,8 @@ def train(
 ) -> Progress:
     """Train the model in place by Adam (Section 4.1), and return the mean loss of each epoch.
 
-    `item_features_VF` holds the encoded fields of item index v in row v; `epoch_batches(e)` yields the batches of epoch e;
-    `report(examples, loss)` is called after every step. Raises TrainingError when a loss is not finite.
+    `item_features_VF` holds the encoded fields of item index v in row v; `epoch_batches(e)` yields the batches of epoch
+    e; `report(examples, loss)` is called after every step. Raises TrainingError when a loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     negatives = UniformNegatives(FIRST_ITEM, model.layout.items, settings.negatives, generator)

@@ -59,6 +59,7 @@ def train_divspa(lake: Lake, config: Config, ds: date) -> None:
 
 
 def checkpoint_folder(lake: Lake, ds: date, model: str) -> str:
+    """Where a model's checkpoint of a day lies."""
     return f"{lake.root}/checkpoints/ds={ds}/model={model}"
 
 
@@ -98,7 +99,7 @@ def _train_and_publish(
 def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
     """The shape of the day's encoded data: fields in the configuration's order, sizes from the vocabulary."""
     sizes = lake.read_day(VOCABULARY, ds).groupBy("field").agg(F.max("index") + 1).collect()
-    cardinality = {field: size for field, size in sizes}
+    cardinality = dict(sizes)
 
     def slot(field: FeatureField) -> FieldSlot:
         width = 1 if field.name == "user_id" else field.max_values

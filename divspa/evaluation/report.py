@@ -1,0 +1,72 @@
+"""The HTML report of a day: one self-contained file that can be read in black and white."""
+
+import base64
+import io
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pyarrow import fs
+
+TEMPLATE = Path(__file__).with_name("report.html")
+LINES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """One model's metrics by name, and for each k how often each catalogue item was shown."""
+
+    model: str
+    metrics: dict[str, float]
+    exposures: dict[int, np.ndarray]
+
+
+def write_report(
+    path: str, ds: date, results: list[ModelResult], popularity_N: np.ndarray, ks: tuple[int, ...]
+) -> None:
+    """Render metrics and plots into one HTML file."""
+    names = [name for k in ks for name in (f"hr@{k}", f"ndcg@{k}")]
+    names += [f"{metric}@{k}" for k in ks for metric in ("distinct", "coverage", "gini")]
+    plots = [
+        _plot("Items shown, from the most to the least shown", lambda axes: _exposure_curves(axes, results, ks)),
+        _plot("Share of the lists by popularity of the item", lambda axes: _tail(axes, results, popularity_N, ks)),
+    ]
+    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
+    html = page.render(ds=ds, results=results, names=names, plots=plots, items=len(popularity_N))
+    system, file = fs.FileSystem.from_uri(path.replace("s3a://", "s3://"))
+    system.create_dir(str(Path(file).parent), recursive=True)
+    with system.open_output_stream(file) as out:
+        out.write(html.encode())
+
+
+def _exposure_curves(axes: Axes, results: list[ModelResult], ks: tuple[int, ...]) -> None:
+    k = ks[len(ks) // 2]
+    for result, line in zip(results, LINES, strict=False):
+        axes.plot(np.sort(result.exposures[k])[::-1] + 0.5, line, color="black", label=result.model)
+    axes.set(xscale="log", yscale="log", xlabel="item", ylabel=f"times in a top {k}")
+    axes.legend()
+
+
+def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray, ks: tuple[int, ...]) -> None:
+    """Ten bins of items that hold a tenth of the clicks each, from the head to the tail."""
+    k = ks[len(ks) // 2]
+    order_N = np.argsort(-popularity_N, kind="stable")
+    cumulative_N = np.cumsum(popularity_N[order_N]) / max(popularity_N.sum(), 1)
+    bin_N = np.minimum((cumulative_N * 10 - 1e-9).astype(int), 9)
+    for result, line in zip(results, LINES, strict=False):
+        shown = np.bincount(bin_N, weights=result.exposures[k][order_N], minlength=10)
+        axes.plot(np.arange(1, 11), shown / max(shown.sum(), 1), line, marker="o", color="black", label=result.model)
+    axes.set(xlabel="tenth of the clicks, most popular items first", ylabel=f"share of places in the top {k}")
+    axes.legend()
+
+
+def _plot(title: str, draw) -> dict[str, str]:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    draw(figure.subplots())
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    return {"title": title, "image": base64.b64encode(image.getvalue()).decode()}
