@@ -1,5 +1,7 @@
 """The few errors divspa raises; each message names the thing, what was expected, what was found and the remedy."""
 
+import re
+
 
 class DivSPAError(Exception):
     """Anything that a user can mend; the command line prints its message without a stack trace."""
@@ -36,3 +38,12 @@ class SetupError(DivSPAError):
 
 class TrainingError(DivSPAError):
     """Training or scoring cannot go on, for example because a loss or a score is not finite."""
+
+
+def as_divspa_error(error: BaseException) -> str | None:
+    """The message of a DivSPAError, also when it was raised inside a Spark worker and arrives as text; else None."""
+    if isinstance(error, DivSPAError):
+        return str(error)
+    names = "|".join(kind.__name__ for kind in DivSPAError.__subclasses__())
+    raised = re.search(rf"^divspa\.errors\.(?:{names}): (.+)$", str(error), re.MULTILINE)
+    return raised.group(1) if raised else None

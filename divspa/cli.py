@@ -1,0 +1,267 @@
+"""The command line: parse, build, run. The jobs in `jobs/` call `run_job` with the same options."""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table as RichTable
+
+from divspa.config import Config, load_config
+from divspa.errors import ConfigError, as_divspa_error
+from divspa.progress import console, step
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+bench = typer.Typer(no_args_is_help=True, help="Measure a hot path against its reference, in one run.")
+app.add_typer(bench, name="bench")
+
+ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file; `divspa config` prints a template.")]
+Day = Annotated[str, typer.Option("--ds", help="Logical day, YYYY-MM-DD; later clicks are not seen.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: section.key=value. Repeatable.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
+
+
+@app.command()
+def demo(
+    lake: Annotated[Path, typer.Option(help="Where the Delta tables go.")] = Path("lake"),
+    clicks: Annotated[int | None, typer.Option(min=1000, help="Use about this many clicks, of whole users.")] = None,
+    synthetic: Annotated[bool, typer.Option("--synthetic", help="Generate the clicks.")] = False,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run every stage on a year of real purchases (Complete Journey) and compare the base model with DivSPA."""
+    with tempfile.TemporaryDirectory() as folder:
+        if synthetic:
+            path, ds, chosen = _synthetic_log(Path(folder), clicks)
+        else:
+            path, ds, chosen = _complete_journey(clicks)
+        config = load_config(path, [*chosen, f"lake={lake}", *(overrides or [])])
+        _run(config, ds, None, None, as_json)
+
+
+@app.command()
+def run(
+    config: ConfigFile,
+    ds: Day,
+    overrides: Overrides = None,
+    first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last stage to run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the stages of one day on any click log."""
+    _run(load_config(config, overrides or []), _day(ds), first, last, as_json)
+
+
+@app.command("config")
+def show_config(
+    check: Annotated[Path | None, typer.Option("--check", help="Say what is wrong with this file.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print a commented template, or check a configuration file."""
+    if check is None:
+        typer.echo(files("divspa").joinpath("config_template.yaml").read_text(), nl=False)
+        return
+    from divspa.models.registry import model_settings
+
+    model_settings(load_config(check, overrides or []).model)
+    typer.echo(f"{check}: no problem found")
+
+
+@app.command()
+def generate(
+    out: Annotated[Path, typer.Option(help="A new folder for the log.")],
+    preset: Annotated[str | None, typer.Option(help="video or vfeeds: the sizes of the paper's Table 2.")] = None,
+    users: Annotated[int | None, typer.Option(min=1)] = None,
+    items: Annotated[int | None, typer.Option(min=8)] = None,
+    clicks: Annotated[int | None, typer.Option(min=1)] = None,
+    fields: Annotated[int | None, typer.Option(min=1)] = None,
+    days: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Generate a click log with long tails, drifting interests and cold items, and a configuration that reads it."""
+    sizes = {"users": users, "items": items, "clicks": clicks, "fields": fields, "days": days, "seed": seed}
+    written = _generate(out, preset, {name: size for name, size in sizes.items() if size is not None})
+    if as_json:
+        typer.echo(json.dumps(written))
+    else:
+        console.print(
+            f"{written['clicks']:,} clicks in {written['seconds']} s: divspa run --config {written['config']}"
+        )
+
+
+def run_job(stage: str) -> None:
+    """The entry point of `jobs/STAGE.py`: run one stage with --config, --ds and --set."""
+
+    def job(config: ConfigFile, ds: Day, overrides: Overrides = None) -> None:
+        _run(load_config(config, overrides or []), _day(ds), stage, stage, as_json=False)
+
+    job.__doc__ = f"Run the stage {stage} of one day."
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command()(job)
+    _with_plain_errors(single)
+
+
+def main() -> None:
+    """The entry point of `divspa`."""
+    _with_plain_errors(app)
+
+
+def _with_plain_errors(application: typer.Typer) -> None:
+    """Print an error's one message and exit with 1; `--debug`, anywhere on the line, shows the stack trace instead."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        application()
+    except Exception as error:
+        if debug:
+            raise
+        known = as_divspa_error(error)
+        console.print(f"[bold red]Error:[/] {known or _one_line(error)}", highlight=False, soft_wrap=True)
+        if known is None:
+            console.print("This was not foreseen; --debug shows where it happened.")
+        raise SystemExit(1) from None
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def _run(config: Config, ds: date, first: str | None, last: str | None, as_json: bool) -> None:
+    with _only_results_on_stdout(as_json) as write:
+        started = time.perf_counter()
+        config = config.model_copy(update={"lake": _absolute(config.lake)})
+        with step("starting Spark"):
+            from divspa.evaluation.evaluate import report_path
+            from divspa.lake.session import spark_session
+            from divspa.lake.tables import Lake
+            from divspa.pipeline import chosen_stages, run_stages
+
+            chosen = chosen_stages(first, last)
+            lake = Lake(spark_session(config.spark), config.lake)
+        seconds = run_stages(lake, config, ds, first, last)
+        summary: dict[str, Any] = {"seconds": 0.0, "lake": config.lake, "report": None, "stages": seconds, "models": {}}
+        if "evaluate" in chosen:
+            summary |= {"report": report_path(lake, ds), "models": _metrics(lake, ds)}
+        lake.spark.stop()
+        summary["seconds"] = round(time.perf_counter() - started, 2)
+        if as_json:
+            write(json.dumps(summary))
+        else:
+            _show(summary, config)
+
+
+def _metrics(lake: Any, ds: date) -> dict[str, dict[str, float]]:
+    from schemas import METRICS
+
+    models: dict[str, dict[str, float]] = {}
+    for row in lake.read_day(METRICS, ds).orderBy("model", "metric").collect():
+        models.setdefault(row["model"], {})[row["metric"]] = row["value"]
+    return models
+
+
+def _show(summary: dict[str, Any], config: Config) -> None:
+    if summary["models"]:
+        _show_models(summary["models"], config)
+    console.print(f"Delta tables: {summary['lake']}   report: {summary['report']}", soft_wrap=True, highlight=False)
+    table = f"{summary['lake']}/augmented_positives"
+    console.print(f"  with Spark:    spark.read.format('delta').load('{table}')", soft_wrap=True, highlight=False)
+    console.print(
+        f"  without Spark: deltalake.DeltaTable('{table}').to_pyarrow_table()", soft_wrap=True, highlight=False
+    )
+    console.print(f"All done in {summary['seconds']} s.", highlight=False)
+
+
+def _show_models(models: dict[str, dict[str, float]], config: Config) -> None:
+    base, ours = config.model.name, "divspa"
+    shown = [name for name in ("popularity", base, ours) if name in models]
+    table = RichTable(title="Ranking the whole catalogue for every test event")
+    table.add_column("metric")
+    for name in [*shown, "change"]:
+        table.add_column(name, justify="right")
+    for metric in ("hr", "ndcg", "distinct", "coverage"):
+        for k in config.evaluation.ks:
+            values = [models[name][f"{metric}@{k}"] for name in shown]
+            cells = [f"{value:.0f}" if metric == "distinct" else f"{value:.4f}" for value in values]
+            both = base in models and ours in models and models[base][f"{metric}@{k}"]
+            change = f"{models[ours][f'{metric}@{k}'] / models[base][f'{metric}@{k}'] - 1:+.1%}" if both else ""
+            table.add_row(f"{metric}@{k}", *cells, change)
+    console.print(table)
+
+
+def _complete_journey(clicks: int | None) -> tuple[Path, date, list[str]]:
+    """The demo's configuration, its day and its overrides; a smaller run keeps a hashed share of the users, whole."""
+    path = _shipped("complete_journey.yaml")
+    if clicks is None:
+        return path, date(2018, 1, 1), []
+    share = min(1.0, clicks / 1_469_307)
+    chosen = f"quantity > 0 AND pmod(xxhash64(household_id), 1000000) < {share * 1_000_000:.0f}"
+    return path, date(2018, 1, 1), [f"clicks.positive={chosen}"]
+
+
+def _synthetic_log(folder: Path, clicks: int | None) -> tuple[Path, date, list[str]]:
+    written = _generate(folder / "log", None, {"clicks": clicks} if clicks else {})
+    config = load_config(written["config"])
+    return Path(written["config"]), _last_day(config, written["days"]), []
+
+
+def _last_day(config: Config, days: int) -> date:
+    from divspa.simulation.settings import GeneratorSettings
+
+    return GeneratorSettings().start + timedelta(days=days - 1)
+
+
+def _generate(out: Path, preset: str | None, sizes: dict[str, int]) -> dict[str, Any]:
+    from divspa.config import validate_section
+    from divspa.simulation.generator import PRESETS, GeneratorSettings, generate
+
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError("The option --preset is unknown", expected=", ".join(PRESETS), found=preset)
+    base = (PRESETS[preset] if preset else GeneratorSettings()).model_dump()
+    if "clicks" in sizes and "users" not in sizes:
+        base["users"] = max(1, min(base["users"], sizes["clicks"] // 10))
+    settings = validate_section(GeneratorSettings, base | sizes, "generate")
+    with step("generating clicks", settings.clicks) as advance:
+        return generate(settings, out, advance)
+
+
+def _shipped(name: str) -> Path:
+    """A file of `conf/`: of the checkout, or else of the installed package."""
+    checkout = Path(__file__).parent.parent / "conf" / name
+    return checkout if checkout.exists() else Path(sys.prefix) / "share" / "divspa" / "conf" / name
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError("The option --ds is not a day", expected="YYYY-MM-DD", found=text) from None
+
+
+def _absolute(lake: str) -> str:
+    return lake if "://" in lake else str(Path(lake).expanduser().resolve())
+
+
+@contextmanager
+def _only_results_on_stdout(active: bool) -> Iterator[Any]:
+    """Send whatever libraries and the JVM print on stdout to stderr, so that stdout holds the result alone."""
+    if not active:
+        yield typer.echo
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield lambda text: os.write(kept, (text + "\n").encode())
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
