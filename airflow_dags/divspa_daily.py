@@ -1,0 +1,154 @@
+"""The daily pipeline for Airflow 3: waits for a day's clicks, then runs one spark-submit a stage.
+
+It only builds command lines and imports nothing of divspa. What differs between deployments is one Airflow Variable,
+`divspa_daily`: a JSON object with any of the keys of `DEFAULTS`; an unknown key is an import error of the DAG. Where
+Spark runs (master, deploy mode, queue, namespace, spark-submit binary) is the Spark connection that it names.
+"""
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import requests
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.providers.standard.sensors.filesystem import FileSensor
+from airflow.sdk import DAG, Asset, BaseHook, CronDataIntervalTimetable, Variable, chain
+
+VARIABLE = "divspa_daily"
+
+DEFAULTS: dict[str, Any] = {
+    # The configuration file and the folder of the jobs, as the Spark driver sees them.
+    "config": "/etc/divspa/divspa.yaml",
+    "jobs": "/opt/divspa/jobs",
+    # Further `section.key=value` overrides for every stage.
+    "set": [],
+    # The day's clicks have landed when this file, folder or glob exists; {{ ds }} is the logical day.
+    "clicks": "/data/clicks/part-{{ ds }}-*.parquet",
+    "wait_hours": 12,
+    "poke_minutes": 5,
+    # Days are UTC and run when they are over; the first day of the log is where catch-up starts.
+    "start_date": "2026-01-01",
+    "schedule": "@daily",
+    "spark_connection": "spark_default",
+    "file_connection": "fs_default",
+    # An HTTP connection that failures are posted to as JSON; null only logs them.
+    "alert_connection": None,
+    # Of every stage, unless `stages` says otherwise: {"train_base": {"timeout_hours": 12, "conf": {...}}}.
+    "retries": 2,
+    "retry_minutes": 5,
+    "timeout_hours": 6,
+    "conf": {"spark.driver.memory": "3g", "spark.executor.memory": "4g", "spark.executor.cores": "2"},
+    "stages": {},
+}
+OF_A_STAGE = ("retries", "retry_minutes", "timeout_hours", "conf")
+
+# Each stage and the tables that it publishes to other teams; `evaluate` is the gate before publishing.
+STAGES: dict[str, tuple[str, ...]] = {
+    "build_features": (),
+    "train_base": (),
+    "augment": ("augmented_positives",),
+    "train_divspa": (),
+    "evaluate": ("metrics",),
+    "export_recall": ("recall_u2i", "recall_i2i"),
+}
+
+log = logging.getLogger(__name__)
+
+
+def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults with the Variable's values over them. Raises ValueError for a key or stage that does not exist."""
+    _refuse_unknown(given, DEFAULTS, "keys")
+    settings = DEFAULTS | dict(given)
+    settings["conf"] = DEFAULTS["conf"] | settings["conf"]
+    _refuse_unknown(settings["stages"], STAGES, "stages")
+    for stage, own in settings["stages"].items():
+        _refuse_unknown(own, OF_A_STAGE, f"keys of the stage {stage}")
+    return settings
+
+
+def alert(context: Mapping[str, Any], connection_id: str | None = None) -> None:
+    """Log a failed task, and post it through the alert connection when one is set.
+
+    An alert that cannot be delivered is logged and never hides the failure itself.
+    """
+    task = context["task_instance"]
+    failure = {
+        "dag": task.dag_id,
+        "task": task.task_id,
+        "ds": context["ds"],
+        "run": task.run_id,
+        "attempt": task.try_number,
+        "error": str(context.get("exception", "")),
+    }
+    log.error("divspa stage failed: %s", failure)
+    if not connection_id:
+        return
+    try:
+        connection = BaseHook.get_connection(connection_id)
+        url = connection.host if "://" in (connection.host or "") else connection.get_uri()
+        requests.post(str(url), json=failure, timeout=10).raise_for_status()
+    except Exception:
+        log.exception("The alert could not be delivered through the connection %s", connection_id)
+
+
+def spark_stage(stage: str, settings: Mapping[str, Any]) -> SparkSubmitOperator:
+    """One spark-submit: `jobs/STAGE.py --config FILE --ds DAY [--set key=value ...]`."""
+    own = {key: settings[key] for key in OF_A_STAGE} | settings["stages"].get(stage, {})
+    arguments = ["--config", settings["config"], "--ds", "{{ ds }}"]
+    for override in settings["set"]:
+        arguments += ["--set", override]
+    return SparkSubmitOperator(
+        task_id=stage,
+        conn_id=settings["spark_connection"],
+        application=f"{settings['jobs']}/{stage}.py",
+        application_args=arguments,
+        name=f"divspa-{stage}-{{{{ ds }}}}",
+        conf=settings["conf"] | own["conf"],
+        # Not re-attached to after a lost worker, which on YARN would need its REST API: a stage replaces its day, so
+        # submitting it again is safe in every deploy mode.
+        durable=False,
+        retries=own["retries"],
+        retry_delay=timedelta(minutes=own["retry_minutes"]),
+        retry_exponential_backoff=True,
+        execution_timeout=timedelta(hours=own["timeout_hours"]),
+        outlets=[Asset(name=table, uri=f"x-divspa://lake/{table}", group="divspa") for table in STAGES[stage]],
+    )
+
+
+def build_dag(settings: Mapping[str, Any]) -> DAG:
+    """The sensor and the stages in a row: a stage that fails for good stops all that follow it."""
+    with DAG(
+        dag_id="divspa_daily",
+        description="Click logs to recall tables, one logical day a run",
+        schedule=CronDataIntervalTimetable(settings["schedule"], timezone="UTC"),
+        start_date=datetime.fromisoformat(settings["start_date"]).replace(tzinfo=UTC),
+        catchup=True,
+        max_active_runs=1,
+        default_args={
+            "owner": "divspa",
+            "on_failure_callback": partial(alert, connection_id=settings["alert_connection"]),
+        },
+        tags=["divspa", "recommendation"],
+        doc_md=__doc__,
+    ) as dag:
+        clicks = FileSensor(
+            task_id="clicks_landed",
+            filepath=settings["clicks"],
+            fs_conn_id=settings["file_connection"],
+            mode="reschedule",
+            poke_interval=timedelta(minutes=settings["poke_minutes"]),
+            timeout=timedelta(hours=settings["wait_hours"]),
+        )
+        chain(clicks, *(spark_stage(stage, settings) for stage in STAGES))
+    return dag
+
+
+def _refuse_unknown(given: Mapping[str, Any], known: Any, what: str) -> None:
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ValueError(f"The Airflow Variable {VARIABLE} has unknown {what} {unknown}; known are {sorted(known)}")
+
+
+dag = build_dag(read_settings(Variable.get(VARIABLE, default={}, deserialize_json=True)))
