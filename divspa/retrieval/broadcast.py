@@ -2,26 +2,25 @@
 
 from collections.abc import Iterable, Iterator
 
-import faiss
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
 from divspa.retrieval.checks import checked
 from divspa.retrieval.columns import ids_from, lists_from, result_batch, vectors_from
-from divspa.retrieval.inputs import RESULT_SCHEMA, Sizes
-from divspa.retrieval.kernel import build_shard, search
+from divspa.retrieval.inputs import RESULT_SCHEMA, Request
+from divspa.retrieval.kernel import build_shard, one_thread, search
 
 
-def search_broadcast(queries: DataFrame, index: DataFrame, sizes: Sizes, k: int, exclude_self: bool) -> DataFrame:
+def search_broadcast(request: Request) -> DataFrame:
     """One row a query: id, ids and scores of its k best rows of the index. Each task holds the whole index once."""
-    dim = sizes.dim
-    table = index.toArrow()
+    dim, k, exclude_self = request.sizes.dim, request.k, request.exclude_self
+    table = request.index.toArrow()
     ids = ids_from(table["id"].combine_chunks())
     vectors = vectors_from(table["vector"].combine_chunks(), dim)
-    shared = queries.sparkSession.sparkContext.broadcast(build_shard(ids, vectors))
+    shared = request.index.sparkSession.sparkContext.broadcast(build_shard(ids, vectors))
 
     def search_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        faiss.omp_set_num_threads(1)
+        one_thread()
         shard = shared.value
         for batch in batches:
             query_ids, exclude = ids_from(batch["id"]), lists_from(batch["exclude"])
@@ -29,11 +28,10 @@ def search_broadcast(queries: DataFrame, index: DataFrame, sizes: Sizes, k: int,
             found = search(shard, vectors_from(batch["vector"], dim), k, exclude)
             yield result_batch(query_ids, checked(found, query_ids, exclude_self))
 
-    return _spread(queries, sizes).mapInArrow(search_batches, RESULT_SCHEMA)
+    return _spread(request).mapInArrow(search_batches, RESULT_SCHEMA)
 
 
-def _spread(queries: DataFrame, sizes: Sizes) -> DataFrame:
+def _spread(request: Request) -> DataFrame:
     """The queries in enough, even partitions; those of a single file would keep a single core busy."""
-    cores = queries.sparkSession.sparkContext.defaultParallelism
-    uneven = sizes.fullest * cores > 1.5 * sizes.queries
-    return queries.repartition(3 * cores, "id") if uneven else queries
+    uneven = request.sizes.fullest * request.cores > 1.5 * request.sizes.queries
+    return request.queries.repartition(3 * request.cores, "id") if uneven else request.queries

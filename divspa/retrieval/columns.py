@@ -43,6 +43,28 @@ def result_batch(ids_N: NDArray[np.int64], found: TopK) -> pa.RecordBatch:
     )
 
 
+def packed(lists: Lists) -> pa.Array:
+    """Lists as a BINARY column: Spark copies it whole, where it would convert an array value by value."""
+    size = lists.values_M.dtype.itemsize
+    offsets, values = (lists.offsets_N1 * size).astype(np.int32), np.ascontiguousarray(lists.values_M)
+    return pa.Array.from_buffers(pa.binary(), len(lists), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+
+
+def packed_rows(values_ND: NDArray) -> pa.Array:
+    """The rows of an array as a BINARY column."""
+    count, width = values_ND.shape
+    return packed(Lists(np.arange(count + 1) * width, values_ND.ravel()))
+
+
+def unpacked(column: pa.Array, dtype: type) -> Lists:
+    """The lists inside a BINARY column that `packed` made."""
+    _, offsets, values = column.buffers()
+    offsets_N1 = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    everything = np.frombuffer(values if values is not None else b"", np.uint8)
+    values_M = everything[offsets_N1[0] : offsets_N1[-1]].view(dtype)
+    return Lists((offsets_N1 - offsets_N1[0]) // np.dtype(dtype).itemsize, values_M)
+
+
 def require_no_null(column: pa.Array, name: str) -> None:
     """Raise ContractError when the column holds a null."""
     if column.null_count:

@@ -36,6 +36,22 @@ class Sizes:
         return self.rows * self.dim * 4 / 2**20
 
 
+@dataclass(frozen=True)
+class Request:
+    """A search as asked for: conformed inputs, their sizes, and what is wanted."""
+
+    queries: DataFrame
+    index: DataFrame
+    sizes: Sizes
+    k: int
+    exclude_self: bool
+
+    @property
+    def cores(self) -> int:
+        """How many tasks Spark runs at a time."""
+        return self.queries.sparkSession.sparkContext.defaultParallelism
+
+
 def conform(queries: DataFrame, index: DataFrame) -> tuple[DataFrame, DataFrame]:
     """The columns of a search in their types; a missing `exclude` is empty. Raises ContractError where others lack."""
     for name, frame in (("queries", queries), ("index", index)):

@@ -1,5 +1,6 @@
 """Top-k search of one table of vectors in another, as a Spark job; the plan follows from the sizes."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,10 +8,18 @@ from pyspark.sql import DataFrame
 
 from divspa.errors import ConfigError
 from divspa.retrieval.broadcast import search_broadcast
-from divspa.retrieval.inputs import conform, measure
+from divspa.retrieval.inputs import Request, Sizes, conform, measure
+from divspa.retrieval.placement import EvenPlacement
+from divspa.retrieval.routed import Routing, plan_routing
+from divspa.retrieval.scatter import search_scattered
 from divspa.retrieval.settings import SearchSettings
 
 Plan = Literal["broadcast", "sharded", "routed"]
+SHARD_MB = 128
+MIN_SHARDS = 4
+ROUTED_ROWS = 200_000
+ROUTED_PAIRS = 10**11
+WORTHWHILE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,52 @@ def search(
     if k < 1:
         raise ConfigError("A search returns at least one row", expected="k of 1 or more", found=str(k))
     queries, index = conform(queries, index)
-    sizes = measure(queries, index)
-    report = SearchReport("broadcast", sizes.queries, sizes.rows)
-    return search_broadcast(queries, index, sizes, k, exclude_self), report
+    request = Request(queries, index, measure(queries, index), k, exclude_self)
+    plan = choose_plan(request.sizes, settings)
+    if plan == "routed":
+        routing = plan_routing(request, settings)
+        # Probing most of the clusters costs more than comparing everything, which is exact.
+        if settings.plan == "routed" or routing.nprobe <= WORTHWHILE * routing.clusters.count:
+            return _search_routed(request, routing, settings)
+        plan = exact_plan(request.sizes, settings)
+    if plan == "sharded":
+        return _search_sharded(request, settings)
+    return search_broadcast(request), SearchReport("broadcast", request.sizes.queries, request.sizes.rows)
+
+
+def choose_plan(sizes: Sizes, settings: SearchSettings) -> Plan:
+    """The plan for these sizes, whatever the cluster; searches without queries or rows need none of the others."""
+    if not sizes.queries or not sizes.rows:
+        return "broadcast"
+    if settings.plan != "auto":
+        return settings.plan
+    large = sizes.rows >= ROUTED_ROWS and sizes.queries * sizes.rows >= ROUTED_PAIRS
+    return "routed" if large else exact_plan(sizes, settings)
+
+
+def exact_plan(sizes: Sizes, settings: SearchSettings) -> Plan:
+    """The faster exact plan: the whole index in every task while it is small enough for that."""
+    return "broadcast" if sizes.megabytes <= settings.broadcast_mb else "sharded"
+
+
+def _search_sharded(request: Request, settings: SearchSettings) -> tuple[DataFrame, SearchReport]:
+    sizes = request.sizes
+    shards = settings.shards or max(2, math.ceil(sizes.megabytes / SHARD_MB))
+    placement = EvenPlacement(shards, copies=math.ceil(2 * request.cores / shards))
+    report = SearchReport("sharded", sizes.queries, sizes.rows, shards=shards)
+    return search_scattered(request, placement), report
+
+
+def _search_routed(request: Request, routing: Routing, settings: SearchSettings) -> tuple[DataFrame, SearchReport]:
+    sizes = request.sizes
+    shards = settings.shards or max(MIN_SHARDS, 2 * request.cores, math.ceil(sizes.megabytes / SHARD_MB))
+    report = SearchReport(
+        "routed",
+        sizes.queries,
+        sizes.rows,
+        recall=routing.recall,
+        nprobe=routing.nprobe,
+        clusters=routing.clusters.count,
+        shards=shards,
+    )
+    return search_scattered(request, routing.placement(shards)), report
