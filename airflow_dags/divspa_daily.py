@@ -28,8 +28,9 @@ DEFAULTS: dict[str, Any] = {
     "clicks": "/data/clicks/part-{{ ds }}-*.parquet",
     "wait_hours": 12,
     "poke_minutes": 5,
-    # Days are UTC and run when they are over; the first day of the log is where catch-up starts.
+    # Days are UTC and run when they are over; catch-up starts at the first day of the log and never ends by default.
     "start_date": "2026-01-01",
+    "end_date": None,
     "schedule": "@daily",
     "spark_connection": "spark_default",
     "file_connection": "fs_default",
@@ -123,7 +124,8 @@ def build_dag(settings: Mapping[str, Any]) -> DAG:
         dag_id="divspa_daily",
         description="Click logs to recall tables, one logical day a run",
         schedule=CronDataIntervalTimetable(settings["schedule"], timezone="UTC"),
-        start_date=datetime.fromisoformat(settings["start_date"]).replace(tzinfo=UTC),
+        start_date=_midnight(settings["start_date"]),
+        end_date=_midnight(settings["end_date"]) if settings["end_date"] else None,
         catchup=True,
         max_active_runs=1,
         default_args={
@@ -143,6 +145,10 @@ def build_dag(settings: Mapping[str, Any]) -> DAG:
         )
         chain(clicks, *(spark_stage(stage, settings) for stage in STAGES))
     return dag
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
 
 
 def _refuse_unknown(given: Mapping[str, Any], known: Any, what: str) -> None:

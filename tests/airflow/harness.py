@@ -5,10 +5,13 @@ import functools
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,18 +71,30 @@ class Airflow:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A daemon of Airflow in a process group of its own, with a log file in the home."""
-        log = (self.home / f"{arguments[0]}.log").open("w")
-        return subprocess.Popen(
-            [str(AIRFLOW), *arguments],
-            env=self.environment,
-            cwd=self.home,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+    @contextmanager
+    def daemons(self) -> Iterator[None]:
+        """The scheduler and what it needs: the DAG processor and the API server that its tasks talk to."""
+        started = [self._start(name) for name in ("api-server", "dag-processor", "scheduler")]
+        try:
+            yield
+        finally:
+            for process in started:
+                os.killpg(process.pid, signal.SIGTERM)
+            for process in started:
+                process.wait(timeout=60)
+
+    def _start(self, name: str) -> subprocess.Popen[str]:
+        """A daemon in a process group of its own, which takes its children along when it is ended."""
+        with (self.home / f"{name}.log").open("w") as log:
+            return subprocess.Popen(
+                [str(AIRFLOW), name],
+                env=self.environment,
+                cwd=self.home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
 
 
 def airflow(
