@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import importlib.util
+import os
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -25,16 +26,19 @@ class Section(BaseModel):
 
 
 class Source(Section):
-    """Where a table of input lies; `package:NAME/FILE` names a file inside an installed Python package."""
+    """Where a table of input lies: a path, in which `$NAME` is an environment variable, or `package:NAME/FILE`."""
 
     path: str
     format: Literal["parquet", "csv", "jsonl", "delta"] = "parquet"
 
     @property
     def location(self) -> str:
-        """The path with `package:` resolved. Raises ConfigError when the package is not installed."""
+        """The path, resolved. Raises ConfigError when a package is not installed or a variable is not set."""
         if not self.path.startswith(PACKAGE_SCHEME):
-            return self.path
+            path = os.path.expandvars(self.path)
+            if "$" in path:
+                raise ConfigError(f"The input {self.path} names an environment variable that is not set")
+            return path
         package, _, file = self.path.removeprefix(PACKAGE_SCHEME).partition("/")
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
@@ -120,12 +124,12 @@ class Model(BaseModel):
 class Training(Section):
     """The optimisation that base and DivSPA share (Section 4.1)."""
 
-    epochs: Annotated[int, Field(ge=1)] = 5
+    epochs: Annotated[int, Field(ge=1)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    learning_rate: Annotated[float, Field(gt=0)] = 0.003
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000
-    omega: Annotated[float, Field(gt=0)] = 10.0
+    omega: Annotated[float, Field(gt=0)] = 20.0
     threads: Annotated[int, Field(ge=0)] = 0
 
 

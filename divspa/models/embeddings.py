@@ -5,6 +5,9 @@ from torch import nn
 
 from divspa.models.layout import FieldSlot
 
+# Small, so that an item which is hardly ever trained is placed by its fields, and not at random among the best.
+INITIAL_SPREAD = 0.02
+
 
 class FieldEmbeddings(nn.Module):
     """One table for all fields; the values of a multi-valued field are averaged, padding left out."""
@@ -16,7 +19,7 @@ class FieldEmbeddings(nn.Module):
         offsets = [start for start, field in zip(starts, fields, strict=True) for _ in range(field.width)]
         self.register_buffer("offsets_F", torch.tensor(offsets, dtype=torch.int32), persistent=False)
         self.table = nn.Embedding(max(1, sum(field.cardinality for field in fields)), dim)
-        nn.init.normal_(self.table.weight, std=dim**-0.5)
+        nn.init.normal_(self.table.weight, std=INITIAL_SPREAD)
 
     def forward(self, features_BF: torch.Tensor) -> torch.Tensor:
         """Return [B, fields, dim]."""
@@ -35,7 +38,7 @@ class ItemEmbeddings(nn.Embedding):
 
     def __init__(self, items: int, dim: int) -> None:
         super().__init__(items, dim)
-        nn.init.normal_(self.weight, std=dim**-0.5)
+        nn.init.normal_(self.weight, std=INITIAL_SPREAD)
 
     def mean_history(self, history_BL: torch.Tensor) -> torch.Tensor:
         """Average the embeddings of past items, padding left out. Returns [B, dim]; zeros without a history."""

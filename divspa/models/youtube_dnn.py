@@ -17,6 +17,7 @@ class YoutubeDNNSettings(Section):
 
     dim: Annotated[int, Field(ge=1)] = 32
     hidden: tuple[int, ...] = (64,)
+    residual: bool = True
 
 
 class YoutubeDNN(TwoTowerModule):
@@ -32,6 +33,7 @@ class YoutubeDNN(TwoTowerModule):
     def __init__(self, layout: Layout, settings: YoutubeDNNSettings) -> None:
         super().__init__(layout, settings)
         dim = settings.dim
+        self.residual = settings.residual
         self.items = ItemEmbeddings(layout.items, dim)
         self.user_fields = FieldEmbeddings(layout.user, dim)
         self.item_fields = FieldEmbeddings(layout.item, dim)
@@ -41,9 +43,14 @@ class YoutubeDNN(TwoTowerModule):
     def encode_users(self, user_features_BF: torch.Tensor, history_BL: torch.Tensor) -> torch.Tensor:
         """Return unit vectors [B, D]."""
         parts = [self.items.mean_history(history_BL), self.user_fields(user_features_BF).flatten(1)]
-        return normalize(self.user_mlp(torch.cat(parts, 1)), dim=1)
+        return self._output(self.user_mlp, parts)
 
     def encode_items(self, items_N: torch.Tensor, item_features_NF: torch.Tensor) -> torch.Tensor:
         """Return unit vectors [N, D]."""
         parts = [self.items(items_N), self.item_fields(item_features_NF).flatten(1)]
-        return normalize(self.item_mlp(torch.cat(parts, 1)), dim=1)
+        return self._output(self.item_mlp, parts)
+
+    def _output(self, layers: torch.nn.Sequential, parts: list[torch.Tensor]) -> torch.Tensor:
+        """Run the layers; the residual adds the first part, so that both towers start out in the item embeddings."""
+        out = layers(torch.cat(parts, 1))
+        return normalize(out + parts[0] if self.residual else out, dim=1)

@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame
 from divspa.retrieval.checks import checked
 from divspa.retrieval.columns import ids_from, lists_from, result_batch, vectors_from
 from divspa.retrieval.inputs import RESULT_SCHEMA, Request
-from divspa.retrieval.kernel import build_shard, one_thread, search
+from divspa.retrieval.kernel import build_shard, search
+from divspa.retrieval.worker import start_task
 
 
 def search_broadcast(request: Request) -> DataFrame:
@@ -20,7 +21,7 @@ def search_broadcast(request: Request) -> DataFrame:
     shared = request.index.sparkSession.sparkContext.broadcast(build_shard(ids, vectors))
 
     def search_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        one_thread()
+        start_task()
         shard = shared.value
         for batch in batches:
             query_ids, exclude = ids_from(batch["id"]), lists_from(batch["exclude"])

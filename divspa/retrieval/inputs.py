@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from divspa.errors import ContractError, DivSPAError, TrainingError
 from divspa.retrieval.columns import ids_from, require_no_null
 from divspa.retrieval.failures import as_text, raise_as_divspa_error, worker_errors
+from divspa.retrieval.worker import start_task
 
 RESULT_SCHEMA = "id bigint, ids array<bigint>, scores array<float>"
 MEASURES = ["is_query", "rows", "narrowest", "widest", "longest", "problem"]
@@ -98,6 +99,7 @@ def measure(queries: DataFrame, index: DataFrame) -> Sizes:
 
 def _measure_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """One row a partition that is not empty; a fault is returned as text, since Spark would try a raised one again."""
+    start_task()
     try:
         parts = [_measure_batch(batch) for batch in batches if batch.num_rows]
         problem = None

@@ -20,10 +20,11 @@ from divspa.retrieval.clusters import ClusterPlacement, Clusters, only, probes_n
 from divspa.retrieval.columns import ids_from, lists_from, vectors_from
 from divspa.retrieval.failures import worker_errors
 from divspa.retrieval.inputs import Request
-from divspa.retrieval.kernel import TopK, best_of, build_shard, joined, one_thread, search
+from divspa.retrieval.kernel import TopK, best_of, build_shard, joined, search
 from divspa.retrieval.layout import divide
 from divspa.retrieval.lists import Lists
 from divspa.retrieval.settings import SearchSettings
+from divspa.retrieval.worker import start_task
 
 POINTS_PER_CLUSTER = 40
 ROWS_PER_CLUSTER = 32
@@ -130,7 +131,7 @@ def _survey(index: DataFrame, clusters: Clusters, sample: Sample) -> Survey:
 
 def _survey_batches(batches: Iterable[pa.RecordBatch], clusters: Clusters, sample: Sample) -> Iterator[pa.RecordBatch]:
     """One pickled Survey a partition, which is read batch by batch and never held whole."""
-    one_thread()
+    start_task()
     total: Survey | None = None
     for batch in filter(len, batches):
         ids_N, vectors_ND = ids_from(batch["id"]), vectors_from(batch["vector"], sample.vectors_QD.shape[1])

@@ -26,9 +26,10 @@ from divspa.retrieval.columns import (
     vectors_from,
 )
 from divspa.retrieval.inputs import RESULT_SCHEMA, Request
-from divspa.retrieval.kernel import Shard, TopK, best_of, build_shard, one_thread, search
+from divspa.retrieval.kernel import Shard, TopK, best_of, build_shard, search
 from divspa.retrieval.lists import Lists
 from divspa.retrieval.placement import Placement, Routes
+from divspa.retrieval.worker import start_task
 
 MESSAGE = ["key", "step", "id", "vector", "clusters", "exclude", "visits"]
 MESSAGE_SCHEMA = "key bigint, step bigint, id bigint, vector binary, clusters binary, exclude binary, visits bigint"
@@ -73,7 +74,7 @@ def partition_keys(spark: SparkSession, partitions: int) -> NDArray[np.int64]:
 
 
 def _send_rows(batches: Batches, division: Division) -> Iterator[pa.RecordBatch]:
-    one_thread()
+    start_task()
     for batch in batches:
         ids_N, vectors_ND = ids_from(batch["id"]), vectors_from(batch["vector"], division.dim)
         routes = division.placement.place(ids_N, vectors_ND)
@@ -82,7 +83,7 @@ def _send_rows(batches: Batches, division: Division) -> Iterator[pa.RecordBatch]
 
 
 def _send_queries(batches: Batches, division: Division) -> Iterator[pa.RecordBatch]:
-    one_thread()
+    start_task()
     for batch in batches:
         ids_N, vectors_ND = ids_from(batch["id"]), vectors_from(batch["vector"], division.dim)
         exclude = lists_from(batch["exclude"])
@@ -113,7 +114,7 @@ def _messages(
 
 def _search_slots(batches: Batches, division: Division) -> Iterator[pa.RecordBatch]:
     """Sorted by step, a slot's rows come before its queries: gather the rows, then answer batch by batch."""
-    one_thread()
+    start_task()
     slot, rows, shard = None, [], None
     for step, part in _runs(batches, "step"):
         if step // 2 != slot:
@@ -156,6 +157,7 @@ def _answer(part: pa.RecordBatch, shard: Shard, division: Division) -> pa.Record
 
 def _merge(batches: Batches, division: Division) -> Iterator[pa.RecordBatch]:
     """One row a query from its consecutive partial lists; the last query of a batch may go on in the next one."""
+    start_task()
     waiting: pa.RecordBatch | None = None
     for batch in filter(len, batches):
         joined = batch if waiting is None else _joined(waiting, batch)

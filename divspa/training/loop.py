@@ -79,15 +79,16 @@ def batch_loss(
 ) -> torch.Tensor:
     """Eq. 3 of a batch, or Eq. 1 when it holds clicked items only. The item tower runs once for each distinct item."""
     negatives_N = negatives.draw()
-    hits_BN = negatives.accidental_hits(negatives_N, batch.items_BP)
+    hits = negatives.accidental_hits(negatives_N, batch.items_BP)
     needed = torch.cat([batch.items_BP.flatten().long(), negatives_N])
     items_U, place = torch.unique(needed, return_inverse=True)
     vectors_UD = model.encode_items(items_U, item_features_VF[items_U])
-    users_BD = model.encode_users(batch.user_features_BF, batch.history_BL)
+    # omega is the inverse temperature of every score: scaling the user vectors scales them all.
+    users_BD = omega * model.encode_users(batch.user_features_BF, batch.history_BL)
     clicked = batch.items_BP.numel()
     # embedding() rather than indexing, because its gradient is summed several times faster.
     positives_BPD = embedding(place[:clicked].view_as(batch.items_BP), vectors_UD)
-    positive_scores_BP = torch.einsum("bd,bpd->bp", users_BD, positives_BPD)
-    negative_scores_BN = users_BD @ embedding(place[clicked:], vectors_UD).T
-    losses_BP = sampled_softmax(positive_scores_BP, negative_scores_BN, hits_BN, omega)
+    positives_BP = torch.einsum("bd,bpd->bp", users_BD, positives_BPD)
+    negatives_BN = users_BD @ embedding(place[clicked:], vectors_UD).T
+    losses_BP = sampled_softmax(positives_BP, negatives_BN, hits)
     return mix_up(losses_BP, batch.weights_BP, beta)

@@ -5,16 +5,16 @@ from torch.nn.functional import softplus
 
 
 def sampled_softmax(
-    positives_BP: torch.Tensor, negatives_BN: torch.Tensor, masked_BN: torch.Tensor, omega: float
+    positives_BP: torch.Tensor, negatives_BN: torch.Tensor, hits: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
     """Eq. 1 for each of P positives against the negatives of its row. Returns losses [B, P].
 
-    Scores are s(u, v); `omega` is the inverse temperature. A masked negative, one that is a positive of the row, counts
-    for nothing. With the negatives' log-sum-exp z, Eq. 1 is log(1 + exp(z - omega * s)), so P positives share one z.
+    Both hold logits, omega * s(u, v); `negatives_BN` is overwritten. `hits` names the (row, column) of negatives that
+    are positives of the row: they count for nothing. With the negatives' log-sum-exp z, Eq. 1 is
+    log(1 + exp(z - logit)), so P positives share one z.
     """
-    logits_BN = (omega * negatives_BN).masked_fill(masked_BN, float("-inf"))
-    z_B1 = torch.logsumexp(logits_BN, dim=1, keepdim=True)
-    return softplus(z_B1 - omega * positives_BP)
+    z_B1 = torch.logsumexp(negatives_BN.index_put_(hits, negatives_BN.new_tensor(float("-inf"))), dim=1, keepdim=True)
+    return softplus(z_B1 - positives_BP)
 
 
 def mix_up(losses_BP: torch.Tensor, weights_BP: torch.Tensor, beta: float) -> torch.Tensor:

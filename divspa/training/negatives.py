@@ -16,11 +16,10 @@ class UniformNegatives:
         drawn = torch.randint(self.first_item, self.items, (self.count,), generator=self.generator)
         return drawn.unique()
 
-    def accidental_hits(self, negatives_N: torch.Tensor, items_BP: torch.Tensor) -> torch.Tensor:
-        """Which negatives are a positive of the row. Returns booleans [B, N]; padding 0 is never a hit."""
+    def accidental_hits(self, negatives_N: torch.Tensor, items_BP: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which negatives are a positive of which row, as (rows, columns) of [B, N]; padding 0 is never a hit."""
         self.column[negatives_N] = torch.arange(len(negatives_N))
         column_BP = self.column[items_BP.long()]
         self.column[negatives_N] = -1
-        hits_BN = torch.zeros(len(items_BP), len(negatives_N) + 1, dtype=torch.bool)
-        hits_BN.scatter_(1, column_BP.where(column_BP >= 0, len(negatives_N)), True)
-        return hits_BN[:, :-1]
+        rows, places = torch.nonzero(column_BP >= 0, as_tuple=True)
+        return rows, column_BP[rows, places]

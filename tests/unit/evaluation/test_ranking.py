@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divspa.errors import TrainingError
+from divspa.evaluation.metrics import accuracy, diversity
+from divspa.evaluation.ranking import rank_users, top_items
+
+NONE = (np.zeros(0, int), np.zeros(0, int))
+
+
+def test_ties_count_against_the_model() -> None:
+    ranked = rank_users(np.ones((1, 1)), np.ones((10, 1)), NONE, (np.array([0]), np.array([0])), 3)
+    assert ranked.ranks_T.tolist() == [9]
+
+
+def test_nan_fails() -> None:
+    with pytest.raises(TrainingError, match="NaN"):
+        rank_users(np.array([[np.nan]]), np.ones((3, 1)), NONE, NONE, 3)
+
+
+def test_items_outside_the_catalogue_rank_last_and_hidden_items_leave_the_list() -> None:
+    items = np.array([[4.0], [3.0], [2.0], [1.0]])
+    hidden, asked = (np.array([0]), np.array([0])), (np.array([0, 0]), np.array([1, -1]))
+    ranked = rank_users(np.ones((1, 1)), items, hidden, asked, 4)
+    assert ranked.ranks_T.tolist() == [0, 4]
+    assert ranked.top_UK.tolist() == [[1, 2, 3, -1]]
+
+
+@given(st.integers(1, 4), st.integers(2, 12), st.integers(0, 1000))
+def test_ranks_match_brute_force(users: int, items: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    users_UD = rng.integers(-2, 3, (users, 2)).astype(np.float32)
+    items_ND = rng.integers(-2, 3, (items, 2)).astype(np.float32)
+    scores = users_UD @ items_ND.T
+    row, item = (part.ravel() for part in np.meshgrid(np.arange(users), np.arange(items), indexing="ij"))
+    ranked = rank_users(users_UD, items_ND, NONE, (row, item), items)
+    wanted = [(np.delete(scores[r], i) >= scores[r, i]).sum() for r, i in zip(row, item, strict=True)]
+    assert ranked.ranks_T.tolist() == wanted
+    for user in range(users):
+        assert ranked.top_UK[user].tolist() == sorted(range(items), key=lambda i: (-scores[user, i], i))
+
+
+def test_top_items_leaves_places_empty() -> None:
+    assert top_items(np.array([[1.0, -np.inf, 2.0]]), 5).tolist() == [[2, 0, -1]]
+
+
+def test_accuracy_by_hand() -> None:
+    figures = accuracy(np.array([0, 4, 60]), np.array([1, 1, 2]), (5,))
+    assert figures["hr@5"] == pytest.approx(2 / 3)
+    assert figures["ndcg@5"] == pytest.approx((1 + 1 / np.log2(6)) / 3)
+    assert figures["mrr@5"] == pytest.approx((1 + 1 / 5) / 3)
+    assert figures["recall@5"] == pytest.approx((1.0 + 0.0) / 2)
+
+
+def test_diversity_by_hand() -> None:
+    assert diversity(np.array([2, 2, 2, 2]), 7) == {"distinct@7": 4, "coverage@7": 1, "gini@7": pytest.approx(0)}
+    one = diversity(np.array([0, 0, 0, 8]), 7)
+    assert (one["distinct@7"], one["coverage@7"], one["gini@7"]) == (1, 0.25, pytest.approx(0.75))

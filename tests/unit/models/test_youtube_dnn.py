@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from divspa.config import Model
+from divspa.models.embeddings import FieldEmbeddings, ItemEmbeddings
+from divspa.models.layout import FieldSlot, Layout
+from divspa.models.registry import MODELS, build_model
+from divspa.serving.export import export_user_tower
+from divspa.training.checkpoint import Checkpoint
+
+LAYOUT = Layout(
+    items=20,
+    history_length=4,
+    user=(FieldSlot(name="age", width=1, cardinality=5),),
+    item=(FieldSlot(name="brand", width=1, cardinality=4), FieldSlot(name="tags", width=3, cardinality=6)),
+)
+USERS = (torch.tensor([[2], [1]], dtype=torch.int32), torch.tensor([[3, 4, 0, 0], [0, 0, 0, 0]], dtype=torch.int32))
+ITEMS = (torch.tensor([2, 3]), torch.tensor([[2, 2, 3, 0], [1, 1, 0, 0]], dtype=torch.int32))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_towers_return_finite_unit_vectors_also_without_history(name: str) -> None:
+    model = build_model(Model(name=name), LAYOUT)
+    users, items = model.encode_users(*USERS), model.encode_items(*ITEMS)
+    assert users.shape == items.shape == (2, 32)
+    assert torch.isfinite(users).all() and torch.isfinite(items).all()
+    if model.cosine:
+        assert torch.allclose(users.norm(dim=1), torch.ones(2)) and torch.allclose(items.norm(dim=1), torch.ones(2))
+
+
+def test_mean_history_leaves_padding_out() -> None:
+    table = ItemEmbeddings(20, 8)
+    mean = table.mean_history(USERS[1])
+    assert torch.allclose(mean[0], (table.weight[3] + table.weight[4]) / 2)
+    assert not mean[1].any()
+
+
+def test_a_multi_valued_field_is_the_mean_of_its_values() -> None:
+    fields = FieldEmbeddings(LAYOUT.item, 8)
+    out = fields(ITEMS[1])
+    brand, tags = fields.table.weight[:4], fields.table.weight[4:]
+    assert torch.allclose(out[0, 0], brand[2])
+    assert torch.allclose(out[0, 1], (tags[2] + tags[3]) / 2)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_checkpoint_restores_the_same_model_without_pickle(name: str, tmp_path) -> None:
+    model = build_model(Model(name=name), LAYOUT).eval()
+    saved = Checkpoint.of(Model(name=name), model)
+    saved.save(str(tmp_path / "checkpoint"))
+    assert sorted(file.name for file in (tmp_path / "checkpoint").iterdir()) == ["model.json", "model.safetensors"]
+    loaded = Checkpoint.load(str(tmp_path / "checkpoint"))
+    assert loaded.version == saved.version
+    assert torch.equal(loaded.restore().encode_users(*USERS), model.encode_users(*USERS))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_exported_user_tower_needs_torch_alone(name: str, tmp_path) -> None:
+    model = build_model(Model(name=name), LAYOUT).eval().requires_grad_(False)
+    file = tmp_path / "user_tower.pt2"
+    file.write_bytes(export_user_tower(model))
+    tower = torch.export.load(file).module()
+    five = tuple(torch.cat([part, part, part[:1]]) for part in USERS)
+    assert torch.allclose(tower(*five), model.encode_users(*five), atol=1e-6)

@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from divspa.config import FeatureField, Model, load_config
+from divspa.errors import ConfigError
+from divspa.models.registry import model_settings
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"clicks": {"path": "clicks", "user": "u", "item": "i", "time": "t"}}
+
+
+def write(tmp_path: Path, data: object) -> Path:
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(data))
+    return file
+
+
+def test_the_template_holds_every_default(tmp_path: Path) -> None:
+    template = load_config(ROOT / "divspa" / "config_template.yaml")
+    plain = load_config(write(tmp_path, SMALL))
+    for section in ("features", "split", "training", "divspa", "evaluation", "recall", "spark", "seed", "lake"):
+        assert getattr(template, section) == getattr(plain, section), section
+    assert model_settings(template.model) == model_settings(plain.model)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf").glob("*.yaml")), ids=lambda file: file.name)
+def test_shipped_configurations_are_valid(file: Path) -> None:
+    model_settings(load_config(file).model)
+
+
+def test_overrides_are_typed_and_reach_new_sections(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, SMALL), ["divspa.beta=0.25", "training.epochs=3", "divspa.ways=[u2i]"])
+    assert (config.divspa.beta, config.training.epochs, config.divspa.ways) == (0.25, 3, ("u2i",))
+
+
+def test_an_override_of_a_model_named_by_a_word_keeps_the_name(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, SMALL | {"model": "youtube_dnn"}), ["model.dim=8"])
+    assert config.model.name == "youtube_dnn"
+    assert model_settings(config.model).model_dump()["dim"] == 8
+
+
+def test_a_bare_field_name_is_a_categorical_field() -> None:
+    field = FeatureField.model_validate("age")
+    assert (field.column, field.kind, field.max_values) == ("age", "categorical", 1)
+    assert FeatureField.model_validate({"name": "tags", "kind": "multi"}).max_values == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trainin": {}}, "`trainin`: unknown key; did you mean `training`?"),
+        ({"training": {"epoch": 3}}, "did you mean `epochs`?"),
+        ({"training": {"epochs": 0}}, "`training.epochs`"),
+        ({"divspa": {"m": 30}}, "m may not exceed top_k"),
+        ({"divspa": {"ways": ["u2i", "u2i"]}}, "each once"),
+        ({"split": {"by": "time"}}, "`at` is given with"),
+        ({"users": {"path": "p", "id": "u", "fields": ["item_id"]}}, "must differ"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, change: dict, message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(write(tmp_path, SMALL | change))
+    assert message in str(error.value)
+
+
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`clicks`: Field required"):
+        load_config(write(tmp_path, {"seed": 1}))
+
+
+def test_an_unknown_model_and_setting_are_named() -> None:
+    with pytest.raises(ConfigError, match="youtube_dnn"):
+        model_settings(Model(name="youtub"))
+    with pytest.raises(ConfigError, match="unknown key; did you mean `hidden`"):
+        model_settings(Model.model_validate({"name": "youtube_dnn", "hiden": [1]}))
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    data = {"clicks": SMALL["clicks"] | {"path": "package:no_such_thing/clicks.parquet"}}
+    with pytest.raises(ConfigError, match="pip install no-such-thing"):
+        _ = load_config(write(tmp_path, data)).clicks.location
