@@ -203,7 +203,7 @@ def test_a_task_that_fails_once_leaves_no_row_twice(tmp_path: Path) -> None:
     import sys
 
     done = subprocess.run(
-        [sys.executable, str(Path(__file__)), str(tmp_path)], capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, str(Path(__file__)), str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.stdout.splitlines()[-1:] == ["same rows after 1 failure"], done.stderr[-3000:]
 
