@@ -29,10 +29,4 @@ def search_broadcast(request: Request) -> DataFrame:
             found = search(shard, vectors_from(batch["vector"], dim), k, exclude)
             yield result_batch(query_ids, checked(found, query_ids, exclude_self))
 
-    return _spread(request).mapInArrow(search_batches, RESULT_SCHEMA)
-
-
-def _spread(request: Request) -> DataFrame:
-    """The queries in enough, even partitions; those of a single file would keep a single core busy."""
-    uneven = request.sizes.fullest * request.cores > 1.5 * request.sizes.queries
-    return request.queries.repartition(3 * request.cores, "id") if uneven else request.queries
+    return request.queries.mapInArrow(search_batches, RESULT_SCHEMA)

@@ -1,7 +1,7 @@
 """The two inputs of a search: their columns, and a first pass that measures and validates them on the workers."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,8 @@ from divspa.retrieval.columns import ids_from, require_no_null
 from divspa.retrieval.failures import as_text, raise_as_divspa_error, worker_errors
 from divspa.retrieval.worker import start_task
 
+UNEVEN = 1.5
+TASKS_PER_CORE = 3
 RESULT_SCHEMA = "id bigint, ids array<bigint>, scores array<float>"
 MEASURES = ["is_query", "rows", "narrowest", "widest", "longest", "problem"]
 MEASURES_SCHEMA = "is_query boolean, rows bigint, narrowest bigint, widest bigint, longest double, problem string"
@@ -51,6 +53,13 @@ class Request:
     def cores(self) -> int:
         """How many tasks Spark runs at a time."""
         return self.queries.sparkSession.sparkContext.defaultParallelism
+
+
+def spread_evenly(request: Request) -> Request:
+    """The request with its queries in even partitions; those of a single file would keep a single core busy."""
+    if request.sizes.fullest * request.cores <= UNEVEN * request.sizes.queries:
+        return request
+    return replace(request, queries=request.queries.repartition(TASKS_PER_CORE * request.cores, "id"))
 
 
 def conform(queries: DataFrame, index: DataFrame) -> tuple[DataFrame, DataFrame]:

@@ -25,9 +25,9 @@ class Lists:
         """For each value the number of the list that holds it."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
-    def take(self, rows_B: NDArray[np.int64]) -> "Lists":
-        """The lists with these numbers, in this order."""
-        lengths_B = self.lengths[rows_B]
+    def take(self, rows_B: NDArray[np.int64], most_B: NDArray[np.int64] | None = None) -> "Lists":
+        """The lists with these numbers, in this order; with `most_B`, only so many of each one's first values."""
+        lengths_B = self.lengths[rows_B] if most_B is None else np.minimum(self.lengths[rows_B], most_B)
         offsets_B1 = offsets_of(lengths_B)
         starts_B = self.offsets_N1[rows_B] - offsets_B1[:-1]
         return Lists(offsets_B1, self.values_M[np.arange(offsets_B1[-1]) + np.repeat(starts_B, lengths_B)])

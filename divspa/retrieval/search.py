@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 
 from divspa.errors import ConfigError
 from divspa.retrieval.broadcast import search_broadcast
-from divspa.retrieval.inputs import Request, Sizes, conform, measure
+from divspa.retrieval.inputs import Request, Sizes, conform, measure, spread_evenly
 from divspa.retrieval.placement import EvenPlacement
 from divspa.retrieval.routed import Routing, plan_routing
 from divspa.retrieval.scatter import search_scattered
@@ -68,7 +68,7 @@ def search(
     if k < 1:
         raise ConfigError("A search returns at least one row", expected="k of 1 or more", found=str(k))
     queries, index = conform(queries, index)
-    request = Request(queries, index, measure(queries, index), k, exclude_self)
+    request = spread_evenly(Request(queries, index, measure(queries, index), k, exclude_self))
     plan = choose_plan(request.sizes, settings)
     if plan == "routed":
         routing = plan_routing(request, settings)

@@ -24,6 +24,7 @@ def test_take_keep_append_and_pad(values: list[list[int]], data: st.DataObject) 
     lists = as_lists(values)
     rows = data.draw(st.lists(st.integers(0, len(values) - 1), max_size=9)) if values else []
     assert plain(lists.take(np.array(rows, np.int64))) == [values[row] for row in rows]
+    assert plain(lists.take(np.array(rows, np.int64), np.full(len(rows), 2))) == [values[row][:2] for row in rows]
     even = lists.values_M % 2 == 0
     assert plain(lists.keep(even)) == [[v for v in value if v % 2 == 0] for value in values]
     assert plain(lists.append(np.arange(len(values)))) == [[*value, i] for i, value in enumerate(values)]
