@@ -126,7 +126,7 @@ class Training(Section):
 
     epochs: Annotated[int, Field(ge=1)] = 4
     batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 0.003
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000
     omega: Annotated[float, Field(gt=0)] = 20.0

@@ -1,6 +1,6 @@
 """Stage `augment`: find more positives for every click and write them, sampled and weighted, to Delta."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 import numpy as np
@@ -98,7 +98,7 @@ def augment_pairs(
     rows = pairs.select("user_key", *PAIR).withColumn("is_pair", F.lit(True))
     stream = users.unionByName(rows, allowMissingColumns=True).repartition("user_key")
 
-    def augment_sorted(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def augment_sorted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return augment_batches(batches, shared.value, settings, seed, day)
 
     schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.select(PAIR).schema)

@@ -1,6 +1,6 @@
 """The three ways to candidates: u2i and u2u2i for a user, i2i for an item (Section 3.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +58,7 @@ def _score_pool(pools: DataFrame, items: DataFrame, k: int) -> DataFrame:
     """Keep the k items of each pool that the user's own vector scores highest; ties go to the smaller index."""
     shared = pools.sparkSession.sparkContext.broadcast(item_vectors(items))
 
-    def score_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def score_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for part in _parts(batch):
                 users_UD = np.stack(part.column("vector").to_numpy(zero_copy_only=False))

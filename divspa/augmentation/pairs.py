@@ -1,6 +1,6 @@
 """From each user's and item's candidates to the sampled, weighted positives of every pair, in one sorted pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +26,7 @@ class Catalogue:
 
 
 def augment_batches(
-    batches: Iterator[pa.RecordBatch], catalogue: Catalogue, settings: DivSPA, seed: int, day: int
+    batches: Iterable[pa.RecordBatch], catalogue: Catalogue, settings: DivSPA, seed: int, day: int
 ) -> Iterator[pa.RecordBatch]:
     """Read rows sorted by user, each user's state before the user's pairs, and yield the pairs with their draws.
 

@@ -14,7 +14,7 @@ def hashed_uniforms(parts: list[np.ndarray | int]) -> np.ndarray:
     The same integers give the same number on any machine, in any partition and in any order.
     """
     with np.errstate(over="ignore"):
-        state = np.uint64(0)
+        state = np.zeros((), np.uint64)
         for part in parts:
             value = np.asarray(part).astype(np.int64).view(np.uint64)
             state = _mix((state ^ value) + GOLDEN)

@@ -26,7 +26,7 @@ def summarise(augmented: DataFrame, popularity: DataFrame, ways: Sequence[str]) 
     figures = by_way.groupBy("way").agg(
         F.count("*").alias("sampled"),
         F.avg((F.size("found_by") > 1).cast("double")).alias("shared"),
-        F.countDistinct("item_index").alias("distinct_items"),
+        F.count_distinct("item_index").alias("distinct_items"),
         F.avg("score").alias("mean_score"),
         F.avg("popularity").alias("mean_popularity"),
     )

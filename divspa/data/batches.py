@@ -17,8 +17,8 @@ SAMPLED = ["sampled_item_indices", "sampled_weights"]
 class Batch:
     """B positives: users with F encoded feature places and L past items, and P items that the loss raises.
 
-    `items_BP` holds the clicked item first and then, for DivSPA, the sampled positives (0 is padding); `weights_BP` is 1
-    for the clicked item and the weight of Eq. 3, without beta, for the others.
+    `items_BP` holds the clicked item first and then, for DivSPA, the sampled positives (0 is padding); `weights_BP` is
+    1 for the clicked item and the weight of Eq. 3, without beta, for the others.
     """
 
     user_features_BF: torch.Tensor

@@ -1,6 +1,6 @@
 """Stage `evaluate`: rank the whole catalogue for every test event, and write metrics and a report."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 import numpy as np
@@ -108,7 +108,7 @@ def rank_questions(questions: DataFrame, vectors_ND: np.ndarray, index_N: np.nda
     shared = questions.sparkSession.sparkContext.broadcast((vectors_ND, row_of))
     block = max(1, SCORES_AT_ONCE // len(index_N))
 
-    def rank_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def rank_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         items_ND, row_of_index = shared.value
         for batch in batches:
             for start in range(0, batch.num_rows, block):

@@ -1,6 +1,6 @@
 """User and item attributes, encoded to integers by the vocabulary."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 import numpy as np
@@ -55,7 +55,7 @@ def encode(values: DataFrame, fields: tuple[FeatureField, ...], vocabulary: Data
     sets = _value_sets(vocabulary, small)
     schema = T.StructType([*values.select(kept).schema.fields, T.StructField(output, T.ArrayType(T.IntegerType()))])
 
-    def encode_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def encode_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             lead = [batch.column("user_id_index").to_numpy()[:, None]] if "user_id_index" in kept else []
             parts = lead + [_encode_field(batch.column(f.name), f.max_values, *sets.value[f.name]) for f in small]
@@ -91,7 +91,7 @@ def _value_sets(vocabulary: DataFrame, fields: list[FeatureField]):
     rows = vocabulary.where(F.col("field").isin(names)).toPandas()
     sets = {name: rows[rows["field"] == name] for name in names}
     return spark.sparkContext.broadcast(
-        {name: (pa.array(own["value"], pa.string()), own["index"].to_numpy(np.int32)) for name, own in sets.items()}
+        {name: (pa.array(own["value"], pa.string()), np.asarray(own["index"], np.int32)) for name, own in sets.items()}
     )
 
 
@@ -99,7 +99,8 @@ def _encode_field(column: pa.ListArray, width: int, known: pa.StringArray, indic
     """Encode a list column. Returns [rows, width] int32."""
     offsets = np.asarray(column.offsets)
     row = np.repeat(np.arange(len(column)), np.diff(offsets))
-    found = pc.index_in(column.flatten(), value_set=known).to_numpy(zero_copy_only=False)
+    places = pc.index_in(column.flatten(), value_set=known)  # pyright: ignore[reportAttributeAccessIssue]
+    found = places.to_numpy(zero_copy_only=False)
     hit = ~np.isnan(found) if found.dtype.kind == "f" else np.ones(len(found), bool)
     row, code = row[hit], indices[found[hit].astype(np.int64)]
     place = np.arange(len(row)) - np.searchsorted(row, row, side="left")

@@ -1,6 +1,6 @@
 """What each user had clicked strictly before a moment: one pass over sorted Arrow batches, in constant memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ def with_history(moments: DataFrame, events: DataFrame, length: int) -> DataFram
     past = events.select("user_key", "at", "tie_break", F.col("item_index").alias("event_item"))
     timeline = asked.unionByName(past.withColumn("is_event", F.lit(True)), allowMissingColumns=True)
 
-    def add_histories(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def add_histories(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         recent = RecentEvents(length)
         for batch in batches:
             is_event = batch.column("is_event").to_numpy(zero_copy_only=False)

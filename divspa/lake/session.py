@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
@@ -76,10 +77,10 @@ def _delta_package() -> str:
 
 
 def _require_delta(spark: SparkSession) -> None:
+    jvm: Any = spark._jvm
+    loader = jvm.Thread.currentThread().getContextClassLoader()
     try:
-        spark._jvm.java.lang.Class.forName(  # pyright: ignore[reportOptionalMemberAccess]
-            DELTA["spark.sql.extensions"], True, spark._jvm.Thread.currentThread().getContextClassLoader()
-        )
+        jvm.java.lang.Class.forName(DELTA["spark.sql.extensions"], True, loader)
     except Exception as error:
         spark.stop()
         raise SetupError(

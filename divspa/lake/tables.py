@@ -14,6 +14,9 @@ from divspa.errors import ContractError, MissingTableError
 from schemas.contract import Table
 
 
+BROKEN = ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT", "DELTA_REPLACE_WHERE_MISMATCH")
+
+
 class Lake:
     """The Delta tables under one folder or bucket.
 
@@ -59,8 +62,8 @@ class Lake:
         """
         return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
 
-    def replace_day(self, table: Table, rows: DataFrame, ds: date, **partition: object) -> int:
-        """Replace one day, or a partition of it, and return the new version.
+    def replace_day(self, table: Table, rows: DataFrame, ds: date, **partition: object) -> None:
+        """Replace one day, or a partition of it.
 
         Raises ContractError, and leaves the table as it was, when keys repeat within the day, a column is missing or
         of another type, or a NOT NULL or CHECK constraint is broken.
@@ -78,7 +81,6 @@ class Lake:
             raise _as_contract_error(error, table) from error
         finally:
             rows.unpersist()
-        return self.version(table)
 
     def _create(self, table: Table) -> None:
         if self.exists(table):
@@ -147,7 +149,8 @@ def _require_unique(rows: DataFrame, table: Table, scope: Mapping[str, object]) 
 
 
 def _as_contract_error(error: PySparkException, table: Table) -> Exception:
-    text = str(error)
-    if "DELTA_NOT_NULL_CONSTRAINT_VIOLATED" in text or "DELTA_VIOLATE_CONSTRAINT" in text:
-        return ContractError(f"The rows for {table.name} break its contract", found=text.partition("\n")[0][:300])
+    """Delta's long message about a broken constraint as one line; any other error as it is."""
+    text = " ".join(str(error).partition("\n\tat ")[0].split())
+    if any(name in text for name in BROKEN):
+        return ContractError(f"The rows for {table.name} break its contract", found=text[:600])
     return error

@@ -1,5 +1,7 @@
 """Embeddings of sparse fields and of item histories, shared by every model."""
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 
@@ -17,6 +19,7 @@ class FieldEmbeddings(nn.Module):
         self.fields = fields
         starts = [sum(field.cardinality for field in fields[:i]) for i in range(len(fields))]
         offsets = [start for start, field in zip(starts, fields, strict=True) for _ in range(field.width)]
+        self.offsets_F: torch.Tensor
         self.register_buffer("offsets_F", torch.tensor(offsets, dtype=torch.int32), persistent=False)
         self.table = nn.Embedding(max(1, sum(field.cardinality for field in fields)), dim)
         nn.init.normal_(self.table.weight, std=INITIAL_SPREAD)
@@ -50,6 +53,6 @@ class ItemEmbeddings(nn.Embedding):
 def mlp(sizes: list[int]) -> nn.Sequential:
     """Linear layers of the given sizes with ReLU between them."""
     layers: list[nn.Module] = []
-    for i, (inner, outer) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for i, (inner, outer) in enumerate(pairwise(sizes)):
         layers += [nn.ReLU()] * (i > 0) + [nn.Linear(inner, outer)]
     return nn.Sequential(*layers)

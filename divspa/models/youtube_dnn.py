@@ -23,9 +23,9 @@ class YoutubeDNNSettings(Section):
 class YoutubeDNN(TwoTowerModule):
     """The paper's base model (Section 3.1), as two towers.
 
-    The user tower reads the mean embedding of the history and one embedding a user field; the item tower the item's own
-    embedding and one a field; both end in a vector of unit length. Left out of the original: the ranking network, search
-    tokens, and the age of the example.
+    The user tower reads the mean embedding of the history and one embedding a user field; the item tower the item's
+    own embedding and one a field; both end in a vector of unit length. Left out of the original: the ranking network,
+    search tokens, and the age of the example.
     """
 
     Settings: ClassVar[type[Section]] = YoutubeDNNSettings

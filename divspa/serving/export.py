@@ -1,7 +1,7 @@
 """Stage `export_recall`: recall lists, a FAISS index with its id map, and the user tower."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 import faiss
@@ -46,11 +46,11 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
 def with_item_names(lists: DataFrame, items: DataFrame) -> DataFrame:
     """Add item_ids, the log's names of `ids`; the names of the catalogue are broadcast."""
     rows = items.select("item_index", "item_id").toPandas().set_index("item_index")["item_id"]
-    names = pa.array(rows.reindex(range(rows.index.max() + 1), fill_value=""), pa.string())
+    names = pa.array(rows.reindex(range(int(np.max(rows.index)) + 1), fill_value=""), pa.string())
     shared = lists.sparkSession.sparkContext.broadcast(names)
     schema = T.StructType([*lists.schema.fields, T.StructField("item_ids", T.ArrayType(T.StringType()))])
 
-    def name_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def name_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             ids = batch.column("ids")
             offsets = pa.array(np.r_[0, np.cumsum(ids.value_lengths().to_numpy())].astype(np.int32))

@@ -1,6 +1,6 @@
 """The towers' outputs for every user and item, computed by Spark's workers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ def _embed(rows: DataFrame, checkpoint: Checkpoint, inputs: list[str], encode) -
     kept = [name for name in rows.columns if name not in {"user_features", "history", "item_features"}]
     schema = T.StructType([*rows.select(kept).schema.fields, VECTOR])
 
-    def embed_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def embed_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)
         model = shared.value.restore()
         for batch in batches:

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +25,10 @@ def test_histories_are_the_last_events_wherever_batches_are_cut(rows, length, cu
     items = list(range(2, 2 + len(rows)))
     recent, found = RecentEvents(length), []
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         users = np.array([user for user, _ in rows[start:stop]], np.int64)
         is_event = np.array([event for _, event in rows[start:stop]], bool)
-        taken = np.array([item for (_, event), item in zip(rows[start:stop], items[start:stop]) if event], np.int32)
+        taken = np.array(items[start:stop], np.int32)[is_event]
         history_ML, lengths_M = recent.advance(users, is_event, taken)
         found += [list(row[:size]) for row, size in zip(history_ML, lengths_M, strict=True)]
         assert all((row[size:] == 0).all() for row, size in zip(history_ML, lengths_M, strict=True))

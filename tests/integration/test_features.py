@@ -1,0 +1,242 @@
+"""The feature pipeline on small logs with every kind of trouble in them, on real Spark and Delta."""
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from divspa.config import Config
+from divspa.errors import ConfigError, InputError
+from divspa.features.build import build_features
+from divspa.lake.tables import Lake
+from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+
+DAY = date(2024, 1, 10)
+
+
+def at(day: int, hour: int = 0) -> datetime:
+    return datetime(2024, 1, day, hour, tzinfo=UTC)
+
+
+CLICKED = [
+    ("u1", "a", at(1)),
+    ("u1", "b", at(2)),
+    ("u1", "c", at(2)),  # one basket with b
+    ("u1", "a", at(3)),  # again
+    ("u1", "d", at(4)),
+    ("u2", "a", at(1)),
+    ("u2", "d", at(5)),
+    ("u1", "a", at(9)),  # test, seen before
+    ("u1", "e", at(9)),  # test, an item that training never saw
+    ("u2", "b", at(9)),  # test, new to the user
+]
+
+
+def config(tmp_path: Path, clicks: pd.DataFrame | None = None, **changes) -> Config:
+    frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"]) if clicks is None else clicks
+    frame.to_parquet(tmp_path / "clicks.parquet", coerce_timestamps="us", allow_truncated_timestamps=True)
+    log = {"path": str(tmp_path / "clicks.parquet"), "user": "user", "item": "item", "time": "time"}
+    data = {
+        "clicks": log | changes.pop("clicks_section", {}),
+        "split": {"by": "time", "at": "2024-01-08T00:00:00Z"},
+        "features": {"history_length": 3},
+    }
+    return Config.model_validate(data | changes)
+
+
+def names(lake: Lake) -> dict[int, str]:
+    rows = lake.read_day(VOCABULARY, DAY).where("field = 'item_id'").collect()
+    return {row["index"]: row["value"] for row in rows}
+
+
+def examples(lake: Lake) -> dict[tuple, list[str]]:
+    name = names(lake)
+    return {
+        (row["split"], row["user_id"], row["item_id"]): [name[i] for i in row["history"][: row["history_length"]]]
+        for row in lake.read_day(EXAMPLES, DAY).collect()
+    }
+
+
+def content(lake: Lake, table) -> list[str]:
+    return sorted(json.dumps(row.asDict(), default=str, sort_keys=True) for row in lake.read_day(table, DAY).collect())
+
+
+def test_histories_hold_what_was_strictly_before_and_baskets_do_not_see_themselves(lake, tmp_path) -> None:
+    build_features(lake, config(tmp_path), DAY)
+    found = examples(lake)
+    assert found[("train", "u1", "a")] == []
+    assert found[("train", "u1", "b")] == found[("train", "u1", "c")] == ["a"]
+    assert sorted(found[("train", "u1", "d")]) == ["a", "b", "c"]
+    assert found[("test", "u2", "b")] == ["a", "d"]
+    assert set(found) == {
+        *(("train", "u1", item) for item in "abcd"),
+        ("train", "u2", "a"),
+        ("train", "u2", "d"),
+        ("test", "u1", "a"),
+        ("test", "u1", "e"),
+        ("test", "u2", "b"),
+    }
+
+
+def test_what_the_user_had_before_is_marked_seen(lake, tmp_path) -> None:
+    build_features(lake, config(tmp_path), DAY)
+    seen = {
+        (row["user_id"], row["item_id"]): row["seen"] for row in lake.read_day(EXAMPLES, DAY, split="test").collect()
+    }
+    assert seen == {("u1", "a"): True, ("u1", "e"): False, ("u2", "b"): False}
+
+
+def test_states_at_the_cutoff_and_at_the_end(lake, tmp_path) -> None:
+    build_features(lake, config(tmp_path), DAY)
+    name = names(lake)
+    states = {
+        (row["as_of"], row["user_id"]): {name[i] for i in row["clicked"]}
+        for row in lake.read_day(USER_FEATURES, DAY).collect()
+    }
+    assert states[("cutoff", "u1")] == {"a", "b", "c", "d"}
+    assert states[("cutoff", "u2")] == {"a", "d"}
+    assert states[("latest", "u2")] == {"a", "b", "d"}
+    assert {row["item_id"]: row["popularity"] for row in lake.read_day(ITEM_FEATURES, DAY).collect()} == {
+        "a": 3,
+        "b": 1,
+        "c": 1,
+        "d": 2,
+    }
+
+
+def test_nothing_after_the_cutoff_reaches_the_training_side(spark, tmp_path) -> None:
+    frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
+    poison = pd.DataFrame([("u1", "z", at(8)), ("u9", "b", at(9, 5)), ("u2", "c", at(9))], columns=frame.columns)
+    poisoned = pd.concat([frame[frame["time"] < at(8)], poison])
+    lakes = []
+    for number, log in enumerate((frame, poisoned)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        lakes.append(Lake(spark, str(folder / "lake")))
+        build_features(lakes[-1], config(folder, log), DAY)
+    for table in (VOCABULARY, ITEM_FEATURES):
+        assert content(lakes[0], table) == content(lakes[1], table)
+    train = [sorted(str(row) for row in lake.read_day(EXAMPLES, DAY, split="train").collect()) for lake in lakes]
+    assert train[0] == train[1]
+    known = ("u1", "u2")
+    cutoff = [
+        sorted(
+            str(row) for row in lake.read_day(USER_FEATURES, DAY, as_of="cutoff").where(f"user_id IN {known}").collect()
+        )
+        for lake in lakes
+    ]
+    assert cutoff[0] == cutoff[1]
+
+
+def test_running_twice_gives_identical_tables_whatever_the_order_of_the_file(spark, tmp_path) -> None:
+    frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
+    lake = Lake(spark, str(tmp_path / "lake"))
+    tables = (CLICKS, VOCABULARY, ITEM_FEATURES, USER_FEATURES, EXAMPLES)
+    build_features(lake, config(tmp_path, frame), DAY)
+    first = [content(lake, table) for table in tables]
+    build_features(lake, config(tmp_path, frame.sample(frac=1, random_state=3)), DAY)
+    assert first == [content(lake, table) for table in tables]
+
+
+def test_last_events_of_each_user(lake, tmp_path) -> None:
+    build_features(lake, config(tmp_path, split={"by": "last", "last_events": 1}), DAY)
+    held_out = {(row["user_id"], row["item_id"]) for row in lake.read_day(EXAMPLES, DAY, split="test").collect()}
+    assert ("u2", "b") in held_out
+    assert {item for user, item in held_out if user == "u1"} == {"a", "e"}  # one instant is held out together
+
+
+def test_bad_rows_are_quarantined_with_their_reason(lake, tmp_path) -> None:
+    lines = [
+        {"u": "u1", "i": "a", "t": "2024-01-01 00:00:00"},
+        {"u": "u1", "i": "b", "t": "2024-01-09 00:00:00"},
+        {"u": None, "i": "a", "t": "2024-01-02 00:00:00"},
+        {"u": "u1", "i": " ", "t": "2024-01-02 00:00:00"},
+        {"u": "u1", "i": "c", "t": "yesterday"},
+        {"u": "u1", "i": "c", "t": "1970-01-01 00:00:00"},
+        {"u": "u1", "i": "a", "t": "2024-01-01 00:00:00"},
+        {"u": "ü" * 200, "i": "🙂", "t": "2024-01-03 00:00:00"},
+        {"u": "u1", "i": "later", "t": "2024-02-01 00:00:00"},
+    ]
+    file = tmp_path / "clicks.jsonl"
+    file.write_text("\n".join([*(json.dumps(line) for line in lines), '{"u": "broken"']))
+    section = {"path": str(file), "format": "jsonl", "user": "u", "item": "i", "time": "t"}
+    build_features(lake, config(tmp_path, clicks_section=section), DAY)
+    reasons = {row["reason"]: row["copies"] for row in lake.read_day(CLICKS_QUARANTINE, DAY).collect()}
+    assert reasons == {
+        "the row cannot be parsed": 1,
+        "the user is null or empty": 1,
+        "the item is null or empty": 1,
+        "the time is missing or not a time": 1,
+        "the time is not after 1970-01-01": 1,
+        "the same user, item and time again": 1,
+    }
+    assert {row["item_id"] for row in lake.read_day(CLICKS, DAY).collect()} == {"a", "b", "🙂"}
+
+
+@pytest.mark.parametrize(("unit", "scale"), [("seconds", 1), ("milliseconds", 1_000), ("nanoseconds", 1_000_000_000)])
+def test_csv_and_every_time_unit(lake, tmp_path, unit, scale) -> None:
+    file = tmp_path / "clicks.csv"
+    rows = [f"{user},{item},{int(time.timestamp()) * scale},{5 if item != 'c' else 1}" for user, item, time in CLICKED]
+    file.write_text("\n".join(["user,item,time,rating", *rows]))
+    section = {"path": str(file), "format": "csv", "time_unit": unit, "positive": "rating >= 4"}
+    build_features(lake, config(tmp_path, clicks_section=section), DAY)
+    clicks = {(row["user_id"], row["item_id"], row["clicked_at"]) for row in lake.read_day(CLICKS, DAY).collect()}
+    assert clicks == {(user, item, time.replace(tzinfo=None)) for user, item, time in CLICKED if item != "c"}
+
+
+def test_a_delta_log(lake, tmp_path) -> None:
+    settings = config(tmp_path)
+    path = str(tmp_path / "log")
+    lake.spark.read.parquet(settings.clicks.path).write.format("delta").save(path)
+    build_features(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY)
+    assert lake.read_day(CLICKS, DAY).count() == len(CLICKED)
+
+
+def test_a_second_day_adds_only_what_is_new_and_keeps_every_index(lake, tmp_path) -> None:
+    settings = config(tmp_path, split={"by": "share", "test_share": 0.2})
+    build_features(lake, settings, date(2024, 1, 5))
+    before = {row["value"]: row["index"] for row in lake.read_day(VOCABULARY, date(2024, 1, 5)).collect()}
+    build_features(lake, settings, DAY)
+    assert sorted(row["item_id"] for row in lake.read_day(CLICKS, DAY).collect()) == ["a", "b", "e"]
+    after = {row["value"]: row["index"] for row in lake.read_day(VOCABULARY, DAY).collect()}
+    assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize(
+    ("section", "error", "message"),
+    [
+        ({"path": "/no/such/place"}, InputError, "cannot be read"),
+        ({"user": "usr"}, InputError, "lacks the column usr"),
+        ({"time": "no_such_column"}, ConfigError, "clicks.time"),
+        ({"positive": "nothing > 1"}, ConfigError, "clicks.positive"),
+        ({"positive": "item = 'none'"}, InputError, "no new clicks"),
+    ],
+)
+def test_bad_input_is_one_clear_error_and_writes_nothing(lake, tmp_path, section, error, message) -> None:
+    with pytest.raises(error, match=message):
+        build_features(lake, config(tmp_path, clicks_section=section), DAY)
+    assert not lake.exists(CLICKS) and not lake.exists(EXAMPLES)
+
+
+def test_fields_of_every_kind_are_encoded(lake, tmp_path) -> None:
+    items = pd.DataFrame(
+        {"id": ["a", "b", "c", "d"], "kind": ["x", "x", None, "y"], "tags": [["p", "q"], ["q"], [], ["q", "q", None]]}
+    )
+    items.to_parquet(tmp_path / "items.parquet")
+    section = {
+        "path": str(tmp_path / "items.parquet"),
+        "id": "id",
+        "fields": ["kind", {"name": "tags", "kind": "multi", "max_values": 2}],
+    }
+    build_features(lake, config(tmp_path, items=section), DAY)
+    index = {(row["field"], row["value"]): row["index"] for row in lake.read_day(VOCABULARY, DAY).collect()}
+    encoded = {row["item_id"]: list(row["item_features"]) for row in lake.read_day(ITEM_FEATURES, DAY).collect()}
+    p, q = index["tags", "p"], index["tags", "q"]
+    assert encoded == {
+        "a": [index["kind", "x"], p, q],
+        "b": [index["kind", "x"], q, 0],
+        "c": [1, 1, 0],
+        "d": [index["kind", "y"], q, 0],
+    }

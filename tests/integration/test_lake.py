@@ -1,0 +1,90 @@
+from datetime import date
+
+import pytest
+
+from divspa.errors import ContractError, MissingTableError
+from schemas import METRICS
+from schemas.contract import DS, Column, Table
+
+DAY, NEXT = date(2024, 1, 1), date(2024, 1, 2)
+PRICES = Table(
+    name="prices",
+    grain="One row an item",
+    columns=(
+        DS,
+        Column("item", "STRING", "The item's name"),
+        Column("price", "DOUBLE", "Price"),
+        Column("note", "STRING", "A note", True),
+    ),
+    key=("item",),
+    checks={"price_positive": "price > 0"},
+)
+
+
+def rows(lake, *values):
+    return lake.spark.createDataFrame(list(values), "item string, price double, note string")
+
+
+def prices(lake, ds=DAY):
+    return sorted((row["item"], row["price"]) for row in lake.read_day(PRICES, ds).collect())
+
+
+def test_a_table_carries_its_contract(lake) -> None:
+    lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)), DAY)
+    schema = lake.read(PRICES).schema
+    assert [(field.name, field.dataType.simpleString(), field.nullable) for field in schema] == [
+        ("ds", "date", False),
+        ("item", "string", False),
+        ("price", "double", False),
+        ("note", "string", True),
+    ]
+    assert schema["price"].metadata["comment"] == "Price"
+    detail = lake.spark.sql(f"DESCRIBE DETAIL delta.`{lake.path(PRICES)}`").first()
+    assert detail["partitionColumns"] == ["ds"]
+    assert detail["properties"]["delta.constraints.price_positive"] == "price > 0"
+
+
+def test_writing_a_day_replaces_that_day_only(lake) -> None:
+    lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)), DAY)
+    lake.replace_day(PRICES, rows(lake, ("b", 2.0, None)), NEXT)
+    lake.replace_day(PRICES, rows(lake, ("c", 3.0, None), ("d", 4.0, "x")), DAY)
+    assert prices(lake, DAY) == [("c", 3.0), ("d", 4.0)]
+    assert prices(lake, NEXT) == [("b", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ([("a", 1.0, None), ("a", 2.0, None)], "repeat a key.*2 rows for item=a"),
+        ([("a", -1.0, None)], "price_positive"),
+        ([(None, 1.0, None)], "item"),
+    ],
+)
+def test_rows_that_break_the_contract_are_rejected_and_the_day_stays(lake, bad, message) -> None:
+    lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)), DAY)
+    with pytest.raises(ContractError, match=message):
+        lake.replace_day(PRICES, rows(lake, *bad), DAY)
+    assert prices(lake) == [("a", 1.0)]
+
+
+def test_a_missing_column_is_named(lake) -> None:
+    with pytest.raises(ContractError, match="no price"):
+        lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)).drop("price"), DAY)
+
+
+def test_a_missing_table_and_a_missing_day_say_what_to_run(lake) -> None:
+    with pytest.raises(MissingTableError, match="divspa run"):
+        lake.read_day(METRICS, DAY)
+    lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)), DAY)
+    with pytest.raises(MissingTableError, match="ds=2024-01-02"):
+        lake.read_day(PRICES, NEXT)
+
+
+def test_the_files_of_a_pinned_version_leave_out_what_was_replaced(lake) -> None:
+    lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)), DAY)
+    first = lake.version(PRICES)
+    lake.replace_day(PRICES, rows(lake, ("b", 2.0, None)), DAY)
+    second = lake.version(PRICES)
+    old, new = lake.files(PRICES, DAY, first), lake.files(PRICES, DAY, second)
+    assert old and new and not set(old) & set(new)
+    assert all(file.startswith("file:") for file in old + new)
