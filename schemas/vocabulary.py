@@ -2,6 +2,9 @@
 
 from schemas.contract import DS, Column, Table
 
+ITEM_FIELD = "item_id"
+PADDING, UNKNOWN, FIRST_INDEX = 0, 1, 2
+
 VOCABULARY = Table(
     name="vocabulary",
     grain="One row a field and value seen before the cutoff; a later day keeps every index and appends new values",

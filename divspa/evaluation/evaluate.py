@@ -15,6 +15,7 @@ from divspa.evaluation.metrics import accuracy, diversity
 from divspa.evaluation.ranking import rank_users
 from divspa.evaluation.report import ModelResult, write_report
 from divspa.lake.tables import Lake
+from divspa.models.checkpoint import DIVSPA
 from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, METRICS, TRAINING_RUNS, USER_EMBEDDINGS, USER_FEATURES
 
 SCORES_AT_ONCE = 16_000_000
@@ -27,7 +28,7 @@ def evaluate(lake: Lake, config: Config, ds: date) -> dict[str, dict[str, float]
 
     Returns the metrics by model. Raises MissingTableError when no model or no test event is there.
     """
-    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, "divspa"))
+    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA))
     versions = {row["model"]: row["model_version"] for row in runs.select("model", "model_version").collect()}
     questions = test_questions(lake, config, ds).persist()
     if questions.isEmpty():
@@ -36,7 +37,7 @@ def evaluate(lake: Lake, config: Config, ds: date) -> dict[str, dict[str, float]
         )
     catalogue = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity").orderBy("item_index").toPandas()
     results = [evaluate_popularity(questions, catalogue, config)]
-    for model in sorted(versions, key=lambda name: name == "divspa"):
+    for model in sorted(versions, key=lambda name: name == DIVSPA):
         users = lake.read_day(USER_EMBEDDINGS, ds, model=model, as_of="cutoff").select("user_key", "vector")
         items = lake.read_day(ITEM_EMBEDDINGS, ds, model=model).orderBy("item_index").select("vector").toPandas()
         vectors_ND = np.stack(list(items["vector"]))

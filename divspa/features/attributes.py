@@ -13,7 +13,7 @@ from pyspark.sql import types as T
 from divspa.arrow import list_column
 from divspa.config import Attributes, FeatureField
 from divspa.features.clicks import read_source, require_columns
-from divspa.features.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
+from schemas.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
 
 
 def attribute_values(spark: SparkSession, source: Attributes | None, ids: DataFrame, ds: date) -> DataFrame:

@@ -11,9 +11,10 @@ from divspa.features.attributes import attribute_values, encode
 from divspa.features.clicks import distinct_clicks, only_new, parse_clicks, quarantine, read_source
 from divspa.features.examples import build_examples, user_states, with_item_index
 from divspa.features.split import with_split
-from divspa.features.vocabulary import ITEM_FIELD, count_items, count_values, index_values
+from divspa.features.vocabulary import count_items, count_values, index_values
 from divspa.lake.tables import Lake
 from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from schemas.vocabulary import ITEM_FIELD
 
 
 def build_features(lake: Lake, config: Config, ds: date) -> None:

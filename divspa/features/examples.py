@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from divspa.config import Features
 from divspa.features.histories import with_history
 from divspa.features.split import FOREVER
-from divspa.features.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
+from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 
 def with_item_index(clicks: DataFrame, vocabulary: DataFrame) -> DataFrame:

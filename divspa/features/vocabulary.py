@@ -6,9 +6,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from divspa.config import FeatureField
-
-ITEM_FIELD = "item_id"
-PADDING, UNKNOWN, FIRST_INDEX = 0, 1, 2
+from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
 
 
 def count_items(train: DataFrame, min_count: int) -> DataFrame:

@@ -13,7 +13,6 @@ from pyspark.sql import functions as F
 from divspa.errors import ContractError, MissingTableError
 from schemas.contract import Table
 
-
 BROKEN = ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT", "DELTA_REPLACE_WHERE_MISMATCH")
 
 

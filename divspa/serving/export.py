@@ -16,10 +16,9 @@ from pyspark.sql import types as T
 
 from divspa.config import Config
 from divspa.lake.tables import Lake
+from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.two_tower import TwoTowerModule
 from divspa.retrieval import top_k
-from divspa.training.checkpoint import Checkpoint
-from divspa.training.stages import DIVSPA, checkpoint_folder
 from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
 
 
@@ -40,7 +39,9 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
     i2i = top_k(index, index, config.recall.items_per_item, exclude_self=True)
     i2i = i2i.join(items.select("item_id", F.col("item_index").cast("bigint").alias("id")), "id")
     lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumn("model_version", version), ds)
-    write_serving_files(f"{lake.root}/serving/ds={ds}", items, Checkpoint.load(checkpoint_folder(lake, ds, DIVSPA)))
+    write_serving_files(
+        f"{lake.root}/serving/ds={ds}", items, Checkpoint.load(checkpoint_folder(lake.root, ds, DIVSPA))
+    )
 
 
 def with_item_names(lists: DataFrame, items: DataFrame) -> DataFrame:

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from divspa.arrow import list_column, matrix
-from divspa.training.checkpoint import Checkpoint
+from divspa.models.checkpoint import Checkpoint
 
 VECTOR = T.StructField("vector", T.ArrayType(T.FloatType()))
 

@@ -14,8 +14,7 @@ from divspa.errors import TrainingError
 from divspa.models.two_tower import TwoTowerModule
 from divspa.training.losses import mix_up, sampled_softmax
 from divspa.training.negatives import UniformNegatives
-
-FIRST_ITEM = 2
+from schemas.vocabulary import FIRST_INDEX
 
 
 @dataclass
@@ -42,7 +41,7 @@ def train(
     e; `report(examples, loss)` is called after every step. Raises TrainingError when a loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    negatives = UniformNegatives(FIRST_ITEM, model.layout.items, settings.negatives, generator)
+    negatives = UniformNegatives(FIRST_INDEX, model.layout.items, settings.negatives, generator)
     optimizer = torch.optim.Adam(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterator
 from datetime import date
 
+import numpy as np
 import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.config import Config, FeatureField
 from divspa.data.batches import Batch, read_batches
-from divspa.features.vocabulary import FIRST_INDEX, ITEM_FIELD
 from divspa.lake.tables import Lake
+from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import build_model
 from divspa.progress import step
-from divspa.training.checkpoint import Checkpoint, item_matrix
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.loop import Progress, train
 from schemas import (
@@ -28,8 +28,7 @@ from schemas import (
     VOCABULARY,
 )
 from schemas.contract import Table
-
-DIVSPA = "divspa"
+from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
 
 
 def train_base(lake: Lake, config: Config, ds: date) -> None:
@@ -58,11 +57,6 @@ def train_divspa(lake: Lake, config: Config, ds: date) -> None:
     _train_and_publish(lake, config, ds, DIVSPA, rows, epoch_batches, beta, reads=AUGMENTED_POSITIVES)
 
 
-def checkpoint_folder(lake: Lake, ds: date, model: str) -> str:
-    """Where a model's checkpoint of a day lies."""
-    return f"{lake.root}/checkpoints/ds={ds}/model={model}"
-
-
 def _train_and_publish(
     lake: Lake,
     config: Config,
@@ -79,7 +73,7 @@ def _train_and_publish(
         torch.set_num_threads(config.training.threads)
     items = lake.read_day(ITEM_FEATURES, ds)
     if name == DIVSPA and config.divspa.start == "base":
-        model = Checkpoint.load(checkpoint_folder(lake, ds, config.model.name)).restore().requires_grad_(True)
+        model = Checkpoint.load(checkpoint_folder(lake.root, ds, config.model.name)).restore().requires_grad_(True)
     else:
         model = build_model(config.model, read_layout(lake, config, ds))
     features_VF = _item_features(items, model.layout)
@@ -90,7 +84,7 @@ def _train_and_publish(
 
         progress = train(model, features_VF, epoch_batches, config.training, beta, config.seed, report)
     checkpoint = Checkpoint.of(config.model, model)
-    checkpoint.save(checkpoint_folder(lake, ds, name))
+    checkpoint.save(checkpoint_folder(lake.root, ds, name))
     _publish_embeddings(lake, ds, name, checkpoint, items)
     run = _training_run(lake, config, ds, name, checkpoint, versions, progress)
     lake.replace_day(TRAINING_RUNS, run, ds, model=name)
@@ -114,8 +108,13 @@ def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
 
 
 def _item_features(items: DataFrame, layout: Layout) -> torch.Tensor:
-    table = items.select("item_index", "item_features").toPandas()
-    return item_matrix(layout.items, table["item_index"].tolist(), [list(row) for row in table["item_features"]])
+    """Encoded item fields by item index [V, F]; padding and unknown have none."""
+    rows = items.select("item_index", "item_features").toPandas()
+    features_VF = torch.zeros(layout.items, sum(field.width for field in layout.item), dtype=torch.int32)
+    features_VF[rows["item_index"].to_numpy()] = torch.from_numpy(
+        np.stack(list(rows["item_features"])).astype(np.int32)
+    )
+    return features_VF
 
 
 def _publish_embeddings(lake: Lake, ds: date, name: str, checkpoint: Checkpoint, items: DataFrame) -> None:
@@ -140,7 +139,7 @@ def _training_run(
 ) -> DataFrame:
     columns = "model_version string, checkpoint string, settings string, versions map<string, bigint>, "
     columns += "losses array<double>, examples bigint, seconds double"
-    folder = checkpoint_folder(lake, ds, name).removeprefix(lake.root + "/")
+    folder = checkpoint_folder(lake.root, ds, name).removeprefix(lake.root + "/")
     row = (
         checkpoint.version,
         folder,

@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from divspa.config import Config
+from divspa.config import Config, Split
 from divspa.errors import ConfigError, InputError
-from divspa.features.build import build_features
+from divspa.features.build import build_features, write_clicks
+from divspa.features.split import with_split
 from divspa.lake.tables import Lake
 from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
@@ -63,9 +64,16 @@ def content(lake: Lake, table) -> list[str]:
     return sorted(json.dumps(row.asDict(), default=str, sort_keys=True) for row in lake.read_day(table, DAY).collect())
 
 
-def test_histories_hold_what_was_strictly_before_and_baskets_do_not_see_themselves(lake, tmp_path) -> None:
-    build_features(lake, config(tmp_path), DAY)
-    found = examples(lake)
+@pytest.fixture(scope="module")
+def built(spark, tmp_path_factory) -> Lake:
+    folder = tmp_path_factory.mktemp("built")
+    lake = Lake(spark, str(folder / "lake"))
+    build_features(lake, config(folder), DAY)
+    return lake
+
+
+def test_histories_hold_what_was_strictly_before_and_baskets_do_not_see_themselves(built) -> None:
+    found = examples(built)
     assert found[("train", "u1", "a")] == []
     assert found[("train", "u1", "b")] == found[("train", "u1", "c")] == ["a"]
     assert sorted(found[("train", "u1", "d")]) == ["a", "b", "c"]
@@ -80,25 +88,23 @@ def test_histories_hold_what_was_strictly_before_and_baskets_do_not_see_themselv
     }
 
 
-def test_what_the_user_had_before_is_marked_seen(lake, tmp_path) -> None:
-    build_features(lake, config(tmp_path), DAY)
+def test_what_the_user_had_before_is_marked_seen(built) -> None:
     seen = {
-        (row["user_id"], row["item_id"]): row["seen"] for row in lake.read_day(EXAMPLES, DAY, split="test").collect()
+        (row["user_id"], row["item_id"]): row["seen"] for row in built.read_day(EXAMPLES, DAY, split="test").collect()
     }
     assert seen == {("u1", "a"): True, ("u1", "e"): False, ("u2", "b"): False}
 
 
-def test_states_at_the_cutoff_and_at_the_end(lake, tmp_path) -> None:
-    build_features(lake, config(tmp_path), DAY)
-    name = names(lake)
+def test_states_at_the_cutoff_and_at_the_end(built) -> None:
+    name = names(built)
     states = {
         (row["as_of"], row["user_id"]): {name[i] for i in row["clicked"]}
-        for row in lake.read_day(USER_FEATURES, DAY).collect()
+        for row in built.read_day(USER_FEATURES, DAY).collect()
     }
     assert states[("cutoff", "u1")] == {"a", "b", "c", "d"}
     assert states[("cutoff", "u2")] == {"a", "d"}
     assert states[("latest", "u2")] == {"a", "b", "d"}
-    assert {row["item_id"]: row["popularity"] for row in lake.read_day(ITEM_FEATURES, DAY).collect()} == {
+    assert {row["item_id"]: row["popularity"] for row in built.read_day(ITEM_FEATURES, DAY).collect()} == {
         "a": 3,
         "b": 1,
         "c": 1,
@@ -130,21 +136,20 @@ def test_nothing_after_the_cutoff_reaches_the_training_side(spark, tmp_path) -> 
     assert cutoff[0] == cutoff[1]
 
 
-def test_running_twice_gives_identical_tables_whatever_the_order_of_the_file(spark, tmp_path) -> None:
-    frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
-    lake = Lake(spark, str(tmp_path / "lake"))
+def test_running_again_gives_identical_tables_whatever_the_order_of_the_file(built, tmp_path) -> None:
     tables = (CLICKS, VOCABULARY, ITEM_FEATURES, USER_FEATURES, EXAMPLES)
-    build_features(lake, config(tmp_path, frame), DAY)
-    first = [content(lake, table) for table in tables]
-    build_features(lake, config(tmp_path, frame.sample(frac=1, random_state=3)), DAY)
-    assert first == [content(lake, table) for table in tables]
+    first = [content(built, table) for table in tables]
+    frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
+    build_features(built, config(tmp_path, frame.sample(frac=1, random_state=3)), DAY)
+    assert first == [content(built, table) for table in tables]
 
 
-def test_last_events_of_each_user(lake, tmp_path) -> None:
-    build_features(lake, config(tmp_path, split={"by": "last", "last_events": 1}), DAY)
-    held_out = {(row["user_id"], row["item_id"]) for row in lake.read_day(EXAMPLES, DAY, split="test").collect()}
-    assert ("u2", "b") in held_out
-    assert {item for user, item in held_out if user == "u1"} == {"a", "e"}  # one instant is held out together
+def test_last_events_of_each_user(built) -> None:
+    clicks = with_split(built.read_day(CLICKS, DAY), Split(by="last", last_events=1))
+    held_out = {(row["user_id"], row["item_id"]) for row in clicks.where("split = 'test'").collect()}
+    assert held_out == {("u1", "a"), ("u1", "e"), ("u2", "b")}  # one instant is held out together
+    earlier = with_split(built.read_day(CLICKS, DAY), Split(by="last", discard_last=1))
+    assert earlier.where("user_id = 'u2' AND item_id = 'b'").isEmpty()
 
 
 def test_bad_rows_are_quarantined_with_their_reason(lake, tmp_path) -> None:
@@ -162,7 +167,7 @@ def test_bad_rows_are_quarantined_with_their_reason(lake, tmp_path) -> None:
     file = tmp_path / "clicks.jsonl"
     file.write_text("\n".join([*(json.dumps(line) for line in lines), '{"u": "broken"']))
     section = {"path": str(file), "format": "jsonl", "user": "u", "item": "i", "time": "t"}
-    build_features(lake, config(tmp_path, clicks_section=section), DAY)
+    write_clicks(lake, config(tmp_path, clicks_section=section), DAY)
     reasons = {row["reason"]: row["copies"] for row in lake.read_day(CLICKS_QUARANTINE, DAY).collect()}
     assert reasons == {
         "the row cannot be parsed": 1,
@@ -181,7 +186,7 @@ def test_csv_and_every_time_unit(lake, tmp_path, unit, scale) -> None:
     rows = [f"{user},{item},{int(time.timestamp()) * scale},{5 if item != 'c' else 1}" for user, item, time in CLICKED]
     file.write_text("\n".join(["user,item,time,rating", *rows]))
     section = {"path": str(file), "format": "csv", "time_unit": unit, "positive": "rating >= 4"}
-    build_features(lake, config(tmp_path, clicks_section=section), DAY)
+    write_clicks(lake, config(tmp_path, clicks_section=section), DAY)
     clicks = {(row["user_id"], row["item_id"], row["clicked_at"]) for row in lake.read_day(CLICKS, DAY).collect()}
     assert clicks == {(user, item, time.replace(tzinfo=None)) for user, item, time in CLICKED if item != "c"}
 
@@ -190,7 +195,7 @@ def test_a_delta_log(lake, tmp_path) -> None:
     settings = config(tmp_path)
     path = str(tmp_path / "log")
     lake.spark.read.parquet(settings.clicks.path).write.format("delta").save(path)
-    build_features(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY)
+    write_clicks(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY)
     assert lake.read_day(CLICKS, DAY).count() == len(CLICKED)
 
 

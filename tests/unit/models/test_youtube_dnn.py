@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from divspa.config import Model
+from divspa.models.checkpoint import Checkpoint
 from divspa.models.embeddings import FieldEmbeddings, ItemEmbeddings
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import MODELS, build_model
 from divspa.serving.export import export_user_tower
-from divspa.training.checkpoint import Checkpoint
 
 LAYOUT = Layout(
     items=20,

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import date
 
 import safetensors.torch
-import torch
 from pyarrow import fs
 
 from divspa.config import Model
@@ -14,6 +14,7 @@ from divspa.models.layout import Layout
 from divspa.models.registry import build_model
 from divspa.models.two_tower import TwoTowerModule
 
+DIVSPA = "divspa"
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
 
 
@@ -67,14 +68,10 @@ class Checkpoint:
         return cls(Model.model_validate(described["model"]), Layout.model_validate(described["layout"]), weights)
 
 
+def checkpoint_folder(lake_root: str, ds: date, model: str) -> str:
+    """Where a model's checkpoint of a day lies; the model trained on augmented positives is named DIVSPA."""
+    return f"{lake_root}/checkpoints/ds={ds}/model={model}"
+
+
 def _locate(folder: str) -> tuple[fs.FileSystem, str]:
     return fs.FileSystem.from_uri(folder.replace("s3a://", "s3://"))
-
-
-def item_matrix(items: int, item_index: list[int], features: list[list[int]]) -> torch.Tensor:
-    """Encoded item fields by item index [V, F]; padding and unknown have none."""
-    width = len(features[0]) if features else 0
-    matrix_VF = torch.zeros(items, width, dtype=torch.int32)
-    if width:
-        matrix_VF[torch.tensor(item_index)] = torch.tensor(features, dtype=torch.int32)
-    return matrix_VF

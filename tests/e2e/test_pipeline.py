@@ -1,0 +1,178 @@
+"""The whole pipeline through the command line, on a small generated log, in processes of its own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import deltalake
+import duckdb
+import faiss
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+
+from schemas import TABLES
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+DAY = "2024-01-14"
+SMALL = ["training.epochs=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
+SETS = [part for setting in SMALL for part in ("--set", setting)]
+
+
+def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(BIN / arguments[0]), *arguments[1:]], capture_output=True, text=True, cwd=cwd, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("log") / "log"
+    made = call("divspa", "generate", "--out", str(folder), "--users", "1500", "--items", "800", "--clicks", "20000")
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def summary(log: Path) -> dict:
+    config = str(log / "divspa.yaml")
+    done = call("divspa", "run", "--config", config, "--ds", DAY, "--json", *SETS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def table(summary: dict, name: str) -> deltalake.DeltaTable:
+    return deltalake.DeltaTable(f"{summary['lake']}/{name}")
+
+
+def rows(summary: dict, name: str) -> list[str]:
+    return sorted(map(str, table(summary, name).to_pyarrow_table().to_pylist()))
+
+
+def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
+    assert list(summary["stages"]) == [
+        "build_features",
+        "train_base",
+        "augment",
+        "train_divspa",
+        "evaluate",
+        "export_recall",
+    ]
+    assert set(summary["models"]) == {"popularity", "youtube_dnn", "divspa"}
+    for name in ("youtube_dnn", "divspa"):
+        assert summary["models"][name]["hr@100"] > 1.5 * 100 / 800, summary["models"][name]
+    assert Path(summary["report"]).read_text().count("data:image/png") == 2
+
+
+def test_every_table_is_written_and_holds_what_its_contract_says(summary: dict) -> None:
+    for name, contract in TABLES.items():
+        written = table(summary, name)
+        assert written.metadata().partition_columns == list(contract.partitioned_by)
+        assert [field.name for field in written.schema().fields] == contract.column_names
+        if name != "clicks_quarantine":
+            assert written.to_pyarrow_table(columns=["ds"]).num_rows > 0, name
+
+
+def test_augmented_positives_are_new_weighted_and_scored(summary: dict) -> None:
+    augmented = table(summary, "augmented_positives").to_pandas()
+    clicked = table(summary, "user_features").to_pandas().query("as_of == 'cutoff'").set_index("user_id")["clicked"]
+    owned = {user: set(items) for user, items in clicked.items()}
+    weights = np.stack(list(augmented["sampled_weights"]))
+    items = np.stack(list(augmented["sampled_item_indices"]))
+    assert weights.shape[1] == 9
+    assert np.allclose(weights.sum(1), 1, atol=1e-3)
+    assert ((items > 0) == (weights > 0)).all()
+    for user, found in zip(augmented["user_id"], items, strict=True):
+        real = found[found > 0].tolist()
+        assert len(real) == len(set(real)) and not owned[user] & set(real)
+    sources = {source for row in augmented["sampled_sources"] for source in row if source}
+    assert {"u2i", "i2i", "u2u2i"} <= sources
+    vector = table(summary, "user_embeddings").to_pandas()
+    users = vector.query("model == 'youtube_dnn' and as_of == 'cutoff'").set_index("user_id")["vector"]
+    taught = table(summary, "item_embeddings").to_pandas().query("model == 'youtube_dnn'").set_index("item_index")
+    row = augmented.iloc[0]
+    score = float(np.dot(users[row["user_id"]], taught["vector"][row["sampled_item_indices"][0]]))
+    assert row["sampled_scores"][0] == pytest.approx(score, abs=1e-5)
+
+
+def test_draws_are_independent_and_complete(summary: dict) -> None:
+    augmented = table(summary, "augmented_positives").to_pandas()
+    first, second = (augmented[augmented["draw"] == draw].set_index("example_id").sort_index() for draw in (0, 1))
+    assert (first.index == second.index).all()
+    same = [set(a) == set(b) for a, b in zip(first["sampled_item_ids"], second["sampled_item_ids"], strict=True)]
+    assert np.mean(same) < 0.2
+
+
+def test_delta_rs_duckdb_and_polars_read_the_same(summary: dict) -> None:
+    for name in TABLES:
+        source = table(summary, name)
+        dataset = source.to_pyarrow_dataset()
+        count = source.to_pyarrow_table().num_rows
+        assert duckdb.sql("SELECT count(*) FROM dataset").fetchone() == (count,)
+        assert pl.scan_delta(f"{summary['lake']}/{name}").select(pl.len()).collect().item() == count
+    augmented = table(summary, "augmented_positives").to_pyarrow_dataset()  # noqa: F841
+    by_duckdb = duckdb.sql("SELECT sum(list_sum(sampled_weights)) FROM augmented").fetchone()[0]
+    by_polars = pl.scan_delta(f"{summary['lake']}/augmented_positives").select(pl.col("sampled_weights").list.sum())
+    assert by_duckdb == pytest.approx(by_polars.sum().collect().item(), rel=1e-4)
+
+
+def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
+    folder = Path(summary["lake"]) / "serving" / f"ds={DAY}"
+    index = faiss.deserialize_index(np.fromfile(folder / "items.faiss", np.uint8))
+    names = pq.read_table(folder / "item_ids.parquet").to_pandas().set_index("item_index")["item_id"]
+    i2i = table(summary, "recall_i2i").to_pandas().set_index("item_id")
+    query = int(names.index[0])
+    scores, found = index.search(index.reconstruct(query)[None], 6)
+    served = [names[i] for i in found[0] if i != query]
+    listed = i2i.loc[names[query]]
+    assert listed["scores"][:5] == pytest.approx(sorted(scores[0], reverse=True)[1:6], abs=1e-5)
+    assert set(served[:3]) <= set(listed["item_ids"][:8])
+    u2i = table(summary, "recall_u2i").to_pandas()
+    assert u2i["user_id"].is_unique and (u2i["item_ids"].map(len) == 200).all()
+
+
+@pytest.mark.parametrize("master", ["local[2]", "local-cluster[2,1,1024]"])
+def test_a_job_alone_under_spark_submit_gives_the_identical_table(summary: dict, log: Path, master: str) -> None:
+    before = rows(summary, "augmented_positives")
+    version = table(summary, "augmented_positives").version()
+    submit = ["spark-submit", "--master", master, "--driver-memory", "1g", "jobs/augment.py"]
+    done = call(*submit, "--config", str(log / "divspa.yaml"), "--ds", DAY, *SETS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert table(summary, "augmented_positives").version() > version
+    assert rows(summary, "augmented_positives") == before
+
+
+def test_training_again_gives_identical_embeddings(summary: dict, log: Path) -> None:
+    before = rows(summary, "item_embeddings")
+    stage = ["--from", "train_base", "--to", "train_base"]
+    done = call("divspa", "run", "--config", str(log / "divspa.yaml"), "--ds", DAY, *stage, *SETS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert rows(summary, "item_embeddings") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ds", "14 January"], "The option --ds is not a day"),
+        (["--ds", DAY, "--from", "bake"], "names no stage"),
+        (["--ds", DAY, "--set", "divspa.betta=1"], "did you mean `beta`"),
+        (["--ds", "2030-01-01", "--from", "augment"], "has no rows for ds=2030-01-01"),
+        (["--ds", DAY, "--set", "lake=/nowhere/else", "--from", "augment"], "item_embeddings is not in /nowhere/else"),
+    ],
+)
+def test_a_mistake_is_one_clear_error_without_a_stack_trace(summary: dict, log: Path, arguments, message) -> None:
+    done = call("divspa", "run", "--config", str(log / "divspa.yaml"), *arguments)
+    assert done.returncode == 1
+    assert message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_without_java_one_sentence_says_what_to_install(log: Path, tmp_path: Path) -> None:
+    command = [str(BIN / "divspa"), "run", "--config", str(log / "divspa.yaml"), "--ds", DAY]
+    bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=bare, check=False)
+    assert done.returncode == 1
+    assert "Spark needs Java 17 or 21" in done.stderr and "apt-get install openjdk-17" in done.stderr
+    assert "Traceback" not in done.stderr
