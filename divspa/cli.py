@@ -98,6 +98,27 @@ def generate(
         )
 
 
+@bench.command("retrieval")
+def bench_retrieval(
+    users: Annotated[int, typer.Option(min=1)] = 100_000,
+    items: Annotated[int, typer.Option(min=1)] = 42_000,
+    dim: Annotated[int, typer.Option(min=1)] = 32,
+    top_k: Annotated[int, typer.Option("--top-k", min=1)] = 20,
+    plan: Annotated[str, typer.Option(help="auto, broadcast, sharded or routed.")] = "auto",
+    peer: Annotated[str, typer.Option(help="Comma-separated: als.")] = "",
+    seed: int = 17,
+    as_json: AsJson = False,
+) -> None:
+    """Top-k search over Spark, beside FAISS by itself and, as a peer, Spark's own ALS."""
+    if plan not in ("auto", "broadcast", "sharded", "routed"):
+        raise ConfigError("The option --plan is unknown", expected="auto, broadcast, sharded or routed", found=plan)
+    with _only_results_on_stdout(True) as write, step("bench retrieval"):
+        from divspa.bench.retrieval import bench_retrieval as measure
+
+        peers = [name for name in peer.split(",") if name]
+        write(json.dumps(measure(users, items, dim, top_k, plan, peers, seed), indent=None if as_json else 2))
+
+
 def run_job(stage: str) -> None:
     """The entry point of `jobs/STAGE.py`: run one stage with --config, --ds and --set."""
 
@@ -174,9 +195,7 @@ def _show(summary: dict[str, Any], config: Config) -> None:
     console.print(f"Delta tables: {summary['lake']}   report: {summary['report']}", soft_wrap=True, highlight=False)
     table = f"{summary['lake']}/augmented_positives"
     console.print(f"  with Spark:    spark.read.format('delta').load('{table}')", soft_wrap=True, highlight=False)
-    console.print(
-        f"  without Spark: deltalake.DeltaTable('{table}').to_pyarrow_table()", soft_wrap=True, highlight=False
-    )
+    console.print(f"  without Spark: polars.read_delta('{table}')", soft_wrap=True, highlight=False)
     console.print(f"All done in {summary['seconds']} s.", highlight=False)
 
 

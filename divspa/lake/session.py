@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyspark
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
@@ -32,7 +33,8 @@ def spark_session(settings: Spark, name: str = "divspa") -> SparkSession:
     if "PYSPARK_GATEWAY_PORT" not in os.environ and SparkContext._gateway is None:
         require_java()
         builder = builder.master(settings.master).config("spark.driver.memory", settings.driver_memory)
-        builder = builder.config("spark.jars.packages", _delta_package())
+        if not any(Path(pyspark.__file__).parent.glob("jars/delta-spark*.jar")):
+            builder = builder.config("spark.jars.packages", _delta_package())
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     _require_delta(spark)

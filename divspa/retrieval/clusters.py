@@ -33,9 +33,10 @@ class Clusters:
         return search(self.centroids, _lengthened(vectors_ND, self.longest), 1).ids_M
 
     def order(self, queries_ND: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-        """The `count` clusters that promise most for each query, best first (N, count)."""
+        """The `count` clusters, or all, that promise most for each query, best first (N, count)."""
         zeros_N1 = np.zeros((len(queries_ND), 1), np.float32)
-        return search(self.centroids, np.hstack([queries_ND, zeros_N1]), count).ids_M.reshape(len(queries_ND), -1)
+        best = search(self.centroids, np.hstack([queries_ND, zeros_N1]), count)
+        return best.ids_M.reshape(len(queries_ND), min(count, self.count))
 
 
 @dataclass(frozen=True)
@@ -107,21 +108,17 @@ def probed(
     nprobe: int,
 ) -> Lists:
     """The clusters each query looks into: the nearest `nprobe`, and more until they hold the rows it wants."""
-    total = clusters.count
-    order_NP = clusters.order(queries_ND, min(2 * nprobe, total))
-    counts_N = _enough(sizes_C[order_NP], wanted_N, nprobe)
-    if order_NP.shape[1] < total and (counts_N > order_NP.shape[1]).any():
-        order_NP = clusters.order(queries_ND, total)
-        counts_N = _enough(sizes_C[order_NP], wanted_N, nprobe)
-    counts_N = np.minimum(counts_N, order_NP.shape[1])
-    taken_NP = np.arange(order_NP.shape[1]) < counts_N[:, None]
-    return Lists(offsets_of(counts_N), order_NP[taken_NP])
-
-
-def _enough(sizes_NP: NDArray[np.int64], wanted_N: NDArray[np.int64], nprobe: int) -> NDArray[np.int64]:
-    """How many of the ordered clusters to probe; one more than there are when all do not suffice."""
-    short_NP = np.cumsum(sizes_NP, axis=1) < wanted_N[:, None]
-    return np.maximum(short_NP.sum(axis=1) + 1, nprobe)
+    order_NP = clusters.order(queries_ND, nprobe)
+    short_N = sizes_C[order_NP].sum(axis=1) < wanted_N
+    order_SC = clusters.order(queries_ND[short_N], clusters.count)
+    missing_SC = np.cumsum(sizes_C[order_SC], axis=1) < wanted_N[short_N, None]
+    counts_N = np.full(len(queries_ND), order_NP.shape[1])
+    counts_N[short_N] = np.minimum(missing_SC.sum(axis=1) + 1, clusters.count)
+    probes = Lists(offsets_of(counts_N), np.empty(counts_N.sum(), np.int64))
+    of_short_M = short_N[probes.owners]
+    probes.values_M[~of_short_M] = order_NP[~short_N].ravel()
+    probes.values_M[of_short_M] = order_SC[np.arange(clusters.count) < counts_N[short_N, None]]
+    return probes
 
 
 def probes_needed(order_QC: NDArray[np.int64], found: Lists, floor: float) -> int:

@@ -183,7 +183,7 @@ def test_a_repeated_query_is_named_by_the_job(plan: str, spark: SparkSession) ->
 
 def test_auto_goes_from_broadcast_to_shards_to_routes(spark: SparkSession, index: DataFrame) -> None:
     from divspa.retrieval.inputs import Sizes
-    from divspa.retrieval.search import choose_plan
+    from divspa.retrieval.plans import choose_plan
 
     def plan(queries: int, rows: int, dim: int = 32) -> str:
         return choose_plan(Sizes(queries, rows, dim, longest=1.0, fullest=queries), SearchSettings())

@@ -106,6 +106,26 @@ def test_nearly_equal_vectors_beyond_the_margin_are_ordered_exactly() -> None:
     assert as_pairs(found) == brute_force(np.arange(2000), vectors, queries, 5, [[]] * 5)
 
 
+def test_a_scan_stays_in_the_probed_clusters() -> None:
+    rng = np.random.default_rng(6)
+    vectors = (np.ones((2000, 16)) + rng.integers(-2, 3, (2000, 16)) * 2.0**-22).astype(np.float32)
+    cluster, query = np.arange(2000) % 4, rng.standard_normal((1, 16)).astype(np.float32)
+    found = search(build_shard(np.arange(2000), vectors, cluster), query, 5, None, as_lists([[1, 3]]))
+    odd = set(range(1, 2000, 2))
+    assert as_pairs(found) == brute_force(np.arange(2000), vectors, query, 5, [[]], [odd])
+
+
+def test_ordinary_vectors_need_no_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_scan", lambda *_: pytest.fail("a scan"))
+    vectors, queries = unit_vectors(5000, 16, 10), unit_vectors(300, 16, 11)
+    exclude = as_lists([[n] * (n % 5) for n in range(300)])
+    cluster = (vectors[:, 0] > 0).astype(np.int64)
+    search(build_shard(np.arange(5000), vectors), queries, 10, exclude)
+    search(build_shard(np.arange(5000), vectors, cluster), queries, 10, exclude, as_lists([[0, 1]] * 300))
+    everything = search(build_shard(np.arange(4), vectors[:4]), queries, 10, as_lists([[1]] * 300))
+    assert set(np.diff(everything.offsets_N1)) == {3}
+
+
 def test_a_zero_vector_scores_zero_against_everything() -> None:
     vectors = unit_vectors(50, 4, 7)
     vectors[9] = 0
