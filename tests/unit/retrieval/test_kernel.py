@@ -11,6 +11,7 @@ from reference import as_lists, as_pairs, brute_force
 
 from divspa.errors import ContractError, TrainingError
 from divspa.retrieval import kernel
+from divspa.retrieval import shard as shard_module
 from divspa.retrieval.kernel import best_of, build_shard, joined, one_thread, search
 
 
@@ -96,6 +97,18 @@ def test_more_equal_vectors_than_the_margin_are_ordered_by_id() -> None:
     ids = np.random.default_rng(5).permutation(1200)
     found = search(build_shard(ids, vectors), vectors[:1], 10, as_lists([[int(ids[:400].min())]]))
     assert found.ids_M.tolist() == sorted(ids[:400].tolist())[1:11]
+
+
+def test_equal_vectors_are_held_once() -> None:
+    shard = build_shard(np.arange(4), np.array([[0.0, 1.0], [2.0, 1.0], [-0.0, 1.0], [0.0, 1.0]], np.float32))
+    assert sorted(shard.vectors_UD.tolist()) == [[0.0, 1.0], [2.0, 1.0]]
+
+
+def test_vectors_whose_hashes_collide_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shard_module, "_hashes", lambda vectors: np.zeros(len(vectors), np.uint64))
+    vectors = np.repeat(unit_vectors(3, 4, 12), 2, axis=0)
+    found = search(build_shard(np.arange(6), vectors), vectors[:1], 6)
+    assert as_pairs(found) == brute_force(np.arange(6), vectors, vectors[:1], 6, [[]])
 
 
 def test_nearly_equal_vectors_beyond_the_margin_are_ordered_exactly() -> None:

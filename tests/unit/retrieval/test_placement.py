@@ -33,6 +33,7 @@ def meetings(placement: Placement, rows: np.ndarray, queries: np.ndarray, wanted
         here = np.flatnonzero(placed.slots_M == routed.slots_M[i])
         if placement.clustered:
             named = routed.clusters.take(np.array([i])).values_M
+            assert len(np.unique(named)) == len(named)
             here = here[np.isin(placed.clusters.values_M[here], named)]
         met.update((int(query), int(row)) for row in placed.rows_M[here])
     return met
