@@ -123,14 +123,14 @@ def test_delta_rs_duckdb_and_polars_read_the_same(summary: dict) -> None:
         )
         if by_polars[0]:
             files = duckdb.read_parquet(source.file_uris(), hive_partitioning=True)
-            by_duckdb = files.aggregate(f"count(*), count(DISTINCT {contract.key[-1]})").fetchone()
-            assert by_duckdb == by_polars
+            by_duckdb = files.aggregate(f"count(*), count(DISTINCT {contract.key[-1]})").fetchall()
+            assert by_duckdb == [by_polars]
         assert by_delta_rs == by_polars
     weights = duckdb.read_parquet(table(summary, "augmented_positives").file_uris()).aggregate(
         "sum(list_sum(sampled_weights))"
     )
     by_polars = frame(summary, "augmented_positives")["sampled_weights"].map(sum).sum()
-    assert weights.fetchone()[0] == pytest.approx(by_polars, rel=1e-4)
+    assert weights.fetchall()[0][0] == pytest.approx(by_polars, rel=1e-4)
 
 
 def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
