@@ -95,6 +95,7 @@ class Split(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     last_events: Annotated[int, Field(ge=1)] = 1
     discard_last: Annotated[int, Field(ge=0)] = 0
+    validation_events: Annotated[int, Field(ge=0)] = 3000
 
     @model_validator(mode="after")
     def _cutoff_given(self) -> "Split":
@@ -124,13 +125,20 @@ class Model(BaseModel):
 class Training(Section):
     """The optimisation that base and DivSPA share (Section 4.1)."""
 
-    epochs: Annotated[int, Field(ge=1)] = 4
+    epochs: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=0)] = 1
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000
+    negative_sampling: Literal["uniform", "popularity", "in_batch", "mixed"] = "uniform"
+    popularity_power: Annotated[float, Field(ge=0)] = 0.75
     omega: Annotated[float, Field(gt=0)] = 20.0
+    start: Literal["scratch", "previous"] = "scratch"
+    processes: Annotated[int, Field(ge=1)] = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[int, Field(ge=0)] = 0
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
 
 
 class DivSPA(Section):
@@ -145,6 +153,8 @@ class DivSPA(Section):
     weighting: Literal["clamp", "softmax"] = "clamp"
     draws: Annotated[int, Field(ge=1)] = 2
     beta: Annotated[float, Field(ge=0)] = 0.5
+    mixup: Literal["output", "representation"] = "output"
+    weights: Literal["teacher", "student"] = "teacher"
     start: Literal["base", "scratch"] = "scratch"
 
     @model_validator(mode="after")

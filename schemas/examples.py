@@ -19,7 +19,7 @@ EXAMPLES = Table(
     grain="One row a positive: a user, an item and the instant of the click",
     columns=(
         DS,
-        Column("split", "STRING", "train (before the cutoff) or test"),
+        Column("split", "STRING", "train (before the cutoff), valid (the last of it for some users) or test"),
         EXAMPLE_ID,
         USER_ID,
         USER_KEY,
@@ -34,7 +34,7 @@ EXAMPLES = Table(
     key=("example_id",),
     partitioned_by=("ds", "split"),
     checks={
-        "split_known": "split IN ('train', 'test')",
-        "train_item_known": "split <> 'train' OR item_index >= 2",
+        "split_known": "split IN ('train', 'valid', 'test')",
+        "item_known": "split = 'test' OR item_index >= 2",
     },
 )

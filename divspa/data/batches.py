@@ -4,12 +4,19 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 
 import numpy as np
+import petastorm.reader
 import torch
 from petastorm import make_batch_reader
+from petastorm.errors import NoDataAvailableError
+from petastorm.reader import Reader
+from petastorm.workers_pool.thread_pool import ThreadPool
 
-COLUMNS = ["user_features", "history", "history_length", "item_index"]
+from divspa.errors import TrainingError
+
+COLUMNS = ["example_id", "user_features", "history", "item_index"]
 SAMPLED = ["sampled_item_indices", "sampled_weights"]
 
 
@@ -17,10 +24,11 @@ SAMPLED = ["sampled_item_indices", "sampled_weights"]
 class Batch:
     """B positives: users with F encoded feature places and L past items, and P items that the loss raises.
 
-    `items_BP` holds the clicked item first and then, for DivSPA, the sampled positives (0 is padding); `weights_BP` is
-    1 for the clicked item and the weight of Eq. 3, without beta, for the others.
+    `keys_B` is the example_id. `items_BP` holds the clicked item first and then, for DivSPA, the sampled positives (0
+    is padding); `weights_BP` is 1 for the clicked item and the weight of Eq. 3, without beta, for the others.
     """
 
+    keys_B: torch.Tensor
     user_features_BF: torch.Tensor
     history_BL: torch.Tensor
     items_BP: torch.Tensor
@@ -29,17 +37,39 @@ class Batch:
     def __len__(self) -> int:
         return len(self.items_BP)
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which share of the row groups a process reads: `rank` of `world`."""
+
+    rank: int = 0
+    world: int = 1
+
+
+ALONE = Shard()
+
 
 def read_batches(
-    files: list[str], batch_size: int, *, augmented: bool, seed: int, shuffle_rows: int = 400_000
+    files: list[str],
+    batch_size: int,
+    *,
+    augmented: bool,
+    seed: int,
+    shard: Shard = ALONE,
+    shuffle_rows: int = 400_000,
 ) -> Iterator[Batch]:
     """Yield one pass over the files, the last batch smaller than the rest.
 
     Row groups come in an order drawn from `seed`; rows are permuted within a buffer of at least `shuffle_rows` rows.
+    Raises TrainingError when there are fewer row groups than processes.
     """
     rng = np.random.default_rng(seed)
     carried: dict[str, np.ndarray] = {}
-    for rows in _buffers(files, COLUMNS + SAMPLED * augmented, seed, shuffle_rows):
+    for rows in _buffers(files, COLUMNS + SAMPLED * augmented, seed, shard, shuffle_rows):
         joined = {name: np.concatenate([carried[name], rows[name]]) if carried else rows[name] for name in rows}
         order = rng.permutation(len(joined["item_index"]))
         whole = len(order) - len(order) % batch_size
@@ -50,29 +80,63 @@ def read_batches(
         yield _as_batch(carried, np.arange(len(carried["item_index"])))
 
 
-def _buffers(files: list[str], columns: list[str], seed: int, shuffle_rows: int) -> Iterator[dict[str, np.ndarray]]:
+def equal_steps(passes: Iterator[Iterator[Batch]], steps: int) -> Iterator[Batch]:
+    """The first `steps` batches of passes laid end to end, so that every process makes the same number of steps."""
+    return islice(chain.from_iterable(passes), steps)
+
+
+def _buffers(
+    files: list[str], columns: list[str], seed: int, shard: Shard, shuffle_rows: int
+) -> Iterator[dict[str, np.ndarray]]:
     """Collect row groups until a buffer holds `shuffle_rows` rows."""
     pending: list[dict[str, np.ndarray]] = []
-    # One worker thread keeps the order of row groups, and so the run, reproducible while it reads ahead of the model.
-    logging.getLogger("petastorm").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with make_batch_reader(
-            files,
-            schema_fields=[f"^{column}$" for column in columns],
-            workers_count=1,
-            results_queue_size=4,
-            shuffle_row_groups=True,
-            seed=seed,
-            num_epochs=1,
-        ) as reader:
-            for group in reader:
-                pending.append({name: np.asarray(values) for name, values in group._asdict().items()})
-                if sum(len(part["item_index"]) for part in pending) >= shuffle_rows:
-                    yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
-                    pending = []
+    with _reader(files, columns, seed, shard) as reader:
+        for group in reader:
+            pending.append({name: np.asarray(values) for name, values in group._asdict().items()})
+            if sum(len(part["item_index"]) for part in pending) >= shuffle_rows:
+                yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
+                pending = []
     if pending:
         yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
+
+
+class PatientThreadPool(ThreadPool):
+    """petastorm's thread pool, which now and then ended before it had begun.
+
+    It asks whether all that was handed out has been read, and then whether all was handed out; between the two
+    questions everything may have been handed out, and a pass over a few row groups came back empty or cut short. Here
+    the second question comes first.
+    """
+
+    def all_workers_done(self) -> bool:
+        return self._ventilator is not None and self._ventilator.completed() and super().all_workers_done()
+
+
+petastorm.reader.ThreadPool = PatientThreadPool
+
+
+def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Reader:
+    # One worker thread keeps the order of row groups, and so the run, reproducible while it reads ahead of the model.
+    logging.getLogger("petastorm").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return make_batch_reader(
+                files,
+                schema_fields=[f"^{column}$" for column in columns],
+                workers_count=1,
+                results_queue_size=4,
+                shuffle_row_groups=True,
+                seed=seed,
+                num_epochs=1,
+                cur_shard=shard.rank if shard.world > 1 else None,
+                shard_count=shard.world if shard.world > 1 else None,
+            )
+    except NoDataAvailableError as error:
+        raise TrainingError(
+            f"The training data has fewer row groups than the {shard.world} processes",
+            remedy="lower training.processes or raise spark.partitions",
+        ) from error
 
 
 def _as_batch(rows: dict[str, np.ndarray], chosen: np.ndarray) -> Batch:
@@ -82,6 +146,7 @@ def _as_batch(rows: dict[str, np.ndarray], chosen: np.ndarray) -> Batch:
         items_BP = np.concatenate([items_BP, rows["sampled_item_indices"][chosen]], axis=1)
         weights_BP = np.concatenate([weights_BP, rows["sampled_weights"][chosen].astype(np.float32)], axis=1)
     return Batch(
+        keys_B=torch.from_numpy(rows["example_id"][chosen]),
         user_features_BF=torch.from_numpy(rows["user_features"][chosen]),
         history_BL=torch.from_numpy(rows["history"][chosen]),
         items_BP=torch.from_numpy(items_BP),

@@ -10,7 +10,8 @@ import jinja2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pyarrow import fs
+
+from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LINES = ("-", "--", ":", "-.")
@@ -37,10 +38,7 @@ def write_report(
     ]
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     html = page.render(ds=ds, results=results, names=names, plots=plots, items=len(popularity_N))
-    system, file = fs.FileSystem.from_uri(path.replace("s3a://", "s3://"))
-    system.create_dir(str(Path(file).parent), recursive=True)
-    with system.open_output_stream(file) as out:
-        out.write(html.encode())
+    write_file(path, html.encode())
 
 
 def _exposure_curves(axes: Axes, results: list[ModelResult], ks: tuple[int, ...]) -> None:

@@ -42,7 +42,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
     indexed = with_item_index(clicks, vocabulary).persist()
     for as_of in ("cutoff", "latest"):
         lake.replace_day(USER_FEATURES, user_states(indexed, users, config.features, as_of), ds, as_of=as_of)
-    lake.replace_day(EXAMPLES, build_examples(indexed, users, config.features), ds)
+    lake.replace_day(EXAMPLES, build_examples(indexed, users, config.features, config.split.validation_events), ds)
     for frame in (clicks, users, indexed):
         frame.unpersist()
 

@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from divspa.config import Features
 from divspa.features.histories import with_history
-from divspa.features.split import FOREVER
+from divspa.features.split import FOREVER, with_validation
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 
@@ -49,10 +49,11 @@ def positives(clicks: DataFrame, settings: Features) -> DataFrame:
     )
 
 
-def build_examples(clicks: DataFrame, users: DataFrame, settings: Features) -> DataFrame:
+def build_examples(clicks: DataFrame, users: DataFrame, settings: Features, validation_events: int) -> DataFrame:
     """One row a positive, with the user's encoded fields and history; histories hold training clicks only."""
     train = clicks.where(F.col("split") == "train")
-    rows = with_history(positives(clicks, settings), user_events(train), settings.history_length)
+    asked = with_validation(positives(clicks, settings), clicks, validation_events)
+    rows = with_history(asked, user_events(train), settings.history_length)
     return rows.drop("at").join(users.select("user_key", "user_features"), "user_key")
 
 

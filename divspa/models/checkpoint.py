@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import date
 
 import safetensors.torch
-from pyarrow import fs
 
 from divspa.config import Model
 from divspa.errors import MissingTableError
 from divspa.models.layout import Layout
 from divspa.models.registry import build_model
 from divspa.models.two_tower import TwoTowerModule
+from divspa.storage import read_file, write_file
 
 DIVSPA = "divspa"
 WEIGHTS, DESCRIPTION = "model.safetensors", "model.json"
@@ -44,23 +44,16 @@ class Checkpoint:
 
     def save(self, folder: str) -> None:
         """Write both files into a folder, local or of any file system that Arrow knows."""
-        system, path = _locate(folder)
-        system.create_dir(path, recursive=True)
         described = {"model": self.model.model_dump(), "layout": self.layout.model_dump(), "version": self.version}
-        with system.open_output_stream(f"{path}/{WEIGHTS}") as out:
-            out.write(self.weights)
-        with system.open_output_stream(f"{path}/{DESCRIPTION}") as out:
-            out.write(json.dumps(described, indent=2).encode())
+        write_file(f"{folder}/{WEIGHTS}", self.weights)
+        write_file(f"{folder}/{DESCRIPTION}", json.dumps(described, indent=2).encode())
 
     @classmethod
     def load(cls, folder: str) -> "Checkpoint":
         """Read what `save` wrote. Raises MissingTableError when there is no checkpoint."""
-        system, path = _locate(folder)
         try:
-            with system.open_input_stream(f"{path}/{DESCRIPTION}") as file:
-                described = json.loads(file.read())
-            with system.open_input_stream(f"{path}/{WEIGHTS}") as file:
-                weights = file.read()
+            described = json.loads(read_file(f"{folder}/{DESCRIPTION}"))
+            weights = read_file(f"{folder}/{WEIGHTS}")
         except FileNotFoundError as error:
             raise MissingTableError(
                 f"There is no checkpoint in {folder}", remedy="run the training stage for this day first"
@@ -71,7 +64,3 @@ class Checkpoint:
 def checkpoint_folder(lake_root: str, ds: date, model: str) -> str:
     """Where a model's checkpoint of a day lies; the model trained on augmented positives is named DIVSPA."""
     return f"{lake_root}/checkpoints/ds={ds}/model={model}"
-
-
-def _locate(folder: str) -> tuple[fs.FileSystem, str]:
-    return fs.FileSystem.from_uri(folder.replace("s3a://", "s3://"))

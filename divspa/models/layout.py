@@ -1,6 +1,10 @@
 """How encoded features lie in their arrays, and how many values each field has."""
 
+from typing import ClassVar
+
 from pydantic import BaseModel, ConfigDict
+
+from schemas.vocabulary import FIRST_INDEX
 
 
 class FieldSlot(BaseModel):
@@ -17,6 +21,7 @@ class Layout(BaseModel):
     """What a model must know of the data: item count (with padding and unknown), history length and the fields."""
 
     model_config = ConfigDict(frozen=True)
+    first_item: ClassVar[int] = FIRST_INDEX
 
     items: int
     history_length: int

@@ -1,17 +1,27 @@
 """Every model by its name in the configuration."""
 
-from divspa.config import Model, Section, validate_section
+from divspa.config import Model, validate_section
 from divspa.errors import ConfigError
+from divspa.models.autoint import AutoInt
+from divspa.models.deepfm import DeepFM
+from divspa.models.fm import FM
 from divspa.models.layout import Layout
-from divspa.models.two_tower import TwoTowerModule
+from divspa.models.rfm import RFM
+from divspa.models.two_tower import TowerSettings, TwoTowerModule
+from divspa.models.ufnrec import UFNRec
 from divspa.models.youtube_dnn import YoutubeDNN
 
 MODELS: dict[str, type[TwoTowerModule]] = {
+    "fm": FM,
     "youtube_dnn": YoutubeDNN,
+    "deepfm": DeepFM,
+    "autoint": AutoInt,
+    "rfm": RFM,
+    "ufnrec": UFNRec,
 }
 
 
-def model_settings(model: Model) -> Section:
+def model_settings(model: Model) -> TowerSettings:
     """The model's own settings, validated. Raises ConfigError for an unknown model or setting."""
     if model.name not in MODELS:
         raise ConfigError(

@@ -9,7 +9,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pyarrow import fs
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -19,6 +18,7 @@ from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.two_tower import TwoTowerModule
 from divspa.retrieval import top_k
+from divspa.storage import write_file
 from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
 
 
@@ -73,11 +73,8 @@ def write_serving_files(folder: str, items: DataFrame, checkpoint: Checkpoint) -
         "item_ids.parquet": id_map.getvalue(),
         "user_tower.pt2": export_user_tower(checkpoint.restore()),
     }
-    system, path = fs.FileSystem.from_uri(folder.replace("s3a://", "s3://"))
-    system.create_dir(path, recursive=True)
     for name, content in files.items():
-        with system.open_output_stream(f"{path}/{name}") as out:
-            out.write(content)
+        write_file(f"{folder}/{name}", content)
 
 
 class _UserTower(torch.nn.Module):

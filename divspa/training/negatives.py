@@ -1,25 +1,69 @@
-"""Negatives that a batch shares."""
+"""Negatives that a batch shares, and the correction for how they were drawn."""
+
+from dataclasses import dataclass
 
 import torch
 
+from divspa.config import Training
+from schemas.vocabulary import FIRST_INDEX
 
-class UniformNegatives:
-    """Draws n negatives from the catalogue, each item alike, one draw for the whole batch (Section 3.1)."""
 
-    def __init__(self, first_item: int, items: int, count: int, generator: torch.Generator) -> None:
-        self.first_item, self.items, self.count = first_item, items, count
-        self.generator = generator
-        self.column = torch.full((items,), -1, dtype=torch.int64)
+@dataclass(frozen=True)
+class Negatives:
+    """One draw: N distinct items, and for each of them and of the items [B, P] log q, or None where q is flat."""
 
-    def draw(self) -> torch.Tensor:
-        """Return up to `count` distinct item indices [N]; repeats of a draw are dropped."""
-        drawn = torch.randint(self.first_item, self.items, (self.count,), generator=self.generator)
-        return drawn.unique()
+    items_N: torch.Tensor
+    log_q_V: torch.Tensor | None
 
-    def accidental_hits(self, negatives_N: torch.Tensor, items_BP: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Which negatives are a positive of which row, as (rows, columns) of [B, N]; padding 0 is never a hit."""
-        self.column[negatives_N] = torch.arange(len(negatives_N))
-        column_BP = self.column[items_BP.long()]
-        self.column[negatives_N] = -1
-        rows, places = torch.nonzero(column_BP >= 0, as_tuple=True)
-        return rows, column_BP[rows, places]
+
+class NegativeSampler:
+    """Draws one set of negatives for a whole batch, by `training.negative_sampling`.
+
+    `uniform`: each catalogue item alike (Section 3.1). `popularity`: by training clicks to the power
+    `popularity_power`. `in_batch`: the clicked items of the batch. `mixed`: the batch's and uniform ones together (Yang
+    et al. 2020). All but uniform are corrected by log q, the log of how often an item is expected in a draw, which is
+    taken off a logit after omega has scaled it (Yi et al. 2019); for `mixed`, q is the mixture's.
+    """
+
+    def __init__(self, popularity_V: torch.Tensor, settings: Training, generator: torch.Generator) -> None:
+        self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
+        self.items, self.device = len(popularity_V), popularity_V.device
+        self.column_V = torch.full((self.items,), -1, device=self.device)
+        clicks_V = popularity_V.double().clone()
+        clicks_V[:FIRST_INDEX] = 0
+        powered_V = clicks_V**settings.popularity_power
+        powered_V[:FIRST_INDEX] = 0
+        powered_V /= powered_V.sum()
+        self.cumulative_V = powered_V.cumsum(0)
+        self.log_q_V = self._log_q(clicks_V / clicks_V.sum(), powered_V, settings.batch_size)
+
+    def draw(self, clicked_B: torch.Tensor) -> Negatives:
+        """Draw for a batch whose clicked items are `clicked_B`; repeats of a draw are dropped."""
+        parts = []
+        if self.kind in ("uniform", "mixed"):
+            drawn_N = torch.randint(FIRST_INDEX, self.items, (self.count,), generator=self.generator)
+            parts.append(drawn_N.to(self.device))
+        if self.kind == "popularity":
+            chances_N = torch.rand(self.count, dtype=torch.float64, generator=self.generator).to(self.device)
+            parts.append(torch.searchsorted(self.cumulative_V, chances_N).clamp(FIRST_INDEX, self.items - 1))
+        if self.kind in ("in_batch", "mixed"):
+            parts.append(clicked_B.long())
+        return Negatives(torch.cat(parts).unique(), self.log_q_V)
+
+    def hits(self, negatives_N: torch.Tensor, known_BK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which negatives are known positives of which row, as (rows, columns) of [B, N]; padding 0 is never a hit."""
+        self.column_V[negatives_N] = torch.arange(len(negatives_N), device=self.device)
+        column_BK = self.column_V[known_BK.long()]
+        self.column_V[negatives_N] = -1
+        rows, places = torch.nonzero(column_BK >= 0, as_tuple=True)
+        return rows, column_BK[rows, places]
+
+    def _log_q(self, chance_V: torch.Tensor, powered_V: torch.Tensor, batch_size: int) -> torch.Tensor | None:
+        uniform = self.count / (self.items - FIRST_INDEX)
+        expected_V = {
+            "uniform": None,
+            "popularity": self.count * powered_V,
+            "in_batch": batch_size * chance_V,
+            "mixed": uniform + batch_size * chance_V,
+        }[self.kind]
+        return None if expected_V is None else expected_V.clamp(min=1e-12).log().float()

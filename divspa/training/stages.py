@@ -1,22 +1,22 @@
 """Stages `train_base` and `train_divspa`: Delta in, a checkpoint and embeddings out."""
 
-from collections.abc import Callable, Iterator
 from datetime import date
 
-import numpy as np
 import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.config import Config, FeatureField
-from divspa.data.batches import Batch, read_batches
+from divspa.arrow import matrix
+from divspa.config import Config, DivSPA, FeatureField, fingerprint
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.layout import FieldSlot, Layout
-from divspa.models.registry import build_model
 from divspa.progress import step
 from divspa.training.embed import embed_items, embed_users
-from divspa.training.loop import Progress, train
+from divspa.training.fit import Job
+from divspa.training.launch import launch
+from divspa.training.resume import Progress
+from divspa.training.validation import Validation
 from schemas import (
     AUGMENTED_POSITIVES,
     EXAMPLES,
@@ -34,27 +34,19 @@ from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
 def train_base(lake: Lake, config: Config, ds: date) -> None:
     """Train the base model on the day's training examples (Eq. 1), and write its checkpoint and embeddings."""
     version = lake.version(EXAMPLES)
-    files = lake.files(EXAMPLES, ds, version, split="train")
+    files = [lake.files(EXAMPLES, ds, version, split="train")]
     rows = lake.read_day(EXAMPLES, ds, version, split="train").count()
-
-    def epoch_batches(epoch: int) -> Iterator[Batch]:
-        return read_batches(files, config.training.batch_size, augmented=False, seed=config.seed + epoch)
-
-    _train_and_publish(lake, config, ds, config.model.name, rows, epoch_batches, beta=0.0, reads=EXAMPLES)
+    _train_and_publish(lake, config, ds, config.model.name, None, files, rows, reads=EXAMPLES)
 
 
 def train_divspa(lake: Lake, config: Config, ds: date) -> None:
-    """Train again on the augmented positives with the mix-up loss (Eq. 3), and write checkpoint and embeddings."""
+    """Train again on the augmented positives with the mix-up loss (Eq. 2 or 3), and write checkpoint and embeddings."""
     version = lake.version(AUGMENTED_POSITIVES)
-    draws = lake.read_day(AUGMENTED_POSITIVES, ds, version).agg(F.max("draw") + 1).first()[0]  # pyright: ignore[reportOptionalSubscript]
+    day = lake.read_day(AUGMENTED_POSITIVES, ds, version)
+    draws = day.agg(F.max("draw") + 1).first()[0]  # pyright: ignore[reportOptionalSubscript]
     files = [lake.files(AUGMENTED_POSITIVES, ds, version, draw=draw) for draw in range(draws)]
-    rows = lake.read_day(AUGMENTED_POSITIVES, ds, version, draw=0).count()
-
-    def epoch_batches(epoch: int) -> Iterator[Batch]:
-        return read_batches(files[epoch % draws], config.training.batch_size, augmented=True, seed=config.seed + epoch)
-
-    beta = config.divspa.beta
-    _train_and_publish(lake, config, ds, DIVSPA, rows, epoch_batches, beta, reads=AUGMENTED_POSITIVES)
+    rows = day.where("draw = 0").count()
+    _train_and_publish(lake, config, ds, DIVSPA, config.divspa, files, rows, reads=AUGMENTED_POSITIVES)
 
 
 def _train_and_publish(
@@ -62,32 +54,58 @@ def _train_and_publish(
     config: Config,
     ds: date,
     name: str,
+    divspa: DivSPA | None,
+    files: list[list[str]],
     rows: int,
-    epoch_batches: Callable[[int], Iterator[Batch]],
-    beta: float,
     reads: Table,
 ) -> None:
-    versions = {table.name: lake.version(table) for table in (reads, ITEM_FEATURES, USER_FEATURES, VOCABULARY)}
-    torch.manual_seed(config.seed)
+    versions = {
+        table.name: lake.version(table) for table in (reads, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY)
+    }
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
-    items = lake.read_day(ITEM_FEATURES, ds)
-    if name == DIVSPA and config.divspa.start == "base":
-        model = Checkpoint.load(checkpoint_folder(lake.root, ds, config.model.name)).restore().requires_grad_(True)
-    else:
-        model = build_model(config.model, read_layout(lake, config, ds))
-    features_VF = _item_features(items, model.layout)
+    folder = checkpoint_folder(lake.root, ds, name)
+    job = Job(
+        model=config.model,
+        layout=read_layout(lake, config, ds),
+        training=config.training,
+        divspa=divspa,
+        seed=config.seed,
+        files=files,
+        rows=rows,
+        item_files=lake.files(ITEM_FEATURES, ds, versions[ITEM_FEATURES.name]),
+        folder=folder,
+        fingerprint=fingerprint(config.model, config.training, divspa, config.seed, ds, sorted(versions.items())),
+        validation=read_validation(lake, ds, versions[EXAMPLES.name]),
+        start_from=_earlier_checkpoint(lake, config, ds, name),
+    )
     with step(f"training {name}", config.training.epochs * rows) as advance:
-
-        def report(examples: int, loss: float) -> None:
-            advance(examples, f"loss {loss:.3f}")
-
-        progress = train(model, features_VF, epoch_batches, config.training, beta, config.seed, report)
-    checkpoint = Checkpoint.of(config.model, model)
-    checkpoint.save(checkpoint_folder(lake.root, ds, name))
-    _publish_embeddings(lake, ds, name, checkpoint, items)
+        progress = launch(lake.spark, job, advance)
+    checkpoint = Checkpoint.load(folder)
+    _publish_embeddings(lake, ds, name, checkpoint, lake.read_day(ITEM_FEATURES, ds))
     run = _training_run(lake, config, ds, name, checkpoint, versions, progress)
     lake.replace_day(TRAINING_RUNS, run, ds, model=name)
+
+
+def read_validation(lake: Lake, ds: date, version: int) -> Validation | None:
+    """The held-out examples of a day, on the driver: some thousands. None where the split holds nothing out."""
+    examples = lake.read(EXAMPLES, version).where((F.col("ds") == F.lit(ds)) & (F.col("split") == "valid"))
+    rows = examples.orderBy("example_id").select("user_features", "history", "item_index").toArrow().combine_chunks()
+    if not rows.num_rows:
+        return None
+    features, history, items = (column.combine_chunks() for column in rows.columns)
+    return Validation(matrix(features), matrix(history), items.to_numpy())
+
+
+def _earlier_checkpoint(lake: Lake, config: Config, ds: date, name: str) -> str | None:
+    """The checkpoint to start from: the base's, the newest of an earlier day, or none."""
+    if name == DIVSPA and config.divspa.start == "base":
+        return checkpoint_folder(lake.root, ds, config.model.name)
+    if config.training.start == "scratch" or not lake.exists(TRAINING_RUNS):
+        return None
+    earlier = lake.read(TRAINING_RUNS).where((F.col("ds") < F.lit(ds)) & (F.col("model") == name))
+    newest = earlier.agg(F.max("ds")).first()[0]  # pyright: ignore[reportOptionalSubscript]
+    return None if newest is None else checkpoint_folder(lake.root, newest, name)
 
 
 def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
@@ -105,16 +123,6 @@ def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
         user=tuple(map(slot, config.user_fields)),
         item=tuple(map(slot, config.item_fields)),
     )
-
-
-def _item_features(items: DataFrame, layout: Layout) -> torch.Tensor:
-    """Encoded item fields by item index [V, F]; padding and unknown have none."""
-    rows = items.select("item_index", "item_features").toPandas()
-    features_VF = torch.zeros(layout.items, sum(field.width for field in layout.item), dtype=torch.int32)
-    features_VF[rows["item_index"].to_numpy()] = torch.from_numpy(
-        np.stack(list(rows["item_features"])).astype(np.int32)
-    )
-    return features_VF
 
 
 def _publish_embeddings(lake: Lake, ds: date, name: str, checkpoint: Checkpoint, items: DataFrame) -> None:
@@ -138,15 +146,18 @@ def _training_run(
     progress: Progress,
 ) -> DataFrame:
     columns = "model_version string, checkpoint string, settings string, versions map<string, bigint>, "
-    columns += "losses array<double>, examples bigint, seconds double"
-    folder = checkpoint_folder(lake.root, ds, name).removeprefix(lake.root + "/")
+    columns += "losses array<double>, scores array<double>, best_epoch int, examples bigint, seconds double, "
+    columns += "resumed boolean"
     row = (
         checkpoint.version,
-        folder,
+        checkpoint_folder(lake.root, ds, name).removeprefix(lake.root + "/"),
         config.model_dump_json(),
         versions,
         progress.losses,
+        progress.scores,
+        progress.best_epoch,
         progress.examples,
         progress.seconds,
+        progress.resumed,
     )
     return lake.spark.createDataFrame([row], columns)

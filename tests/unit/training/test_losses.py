@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from divspa.training.losses import mix_up, sampled_softmax
-from divspa.training.negatives import UniformNegatives
+from divspa.training.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 
 
 def test_sampled_softmax_is_equation_one() -> None:
@@ -30,22 +29,20 @@ def test_mix_up_is_equation_three() -> None:
     losses = torch.tensor([[1.0, 2.0, 4.0], [3.0, 1.0, 7.0]])
     weights = torch.tensor([[1.0, 0.75, 0.25], [1.0, 1.0, 0.0]])
     expected = ((1 + 0.5 * (0.75 * 2 + 0.25 * 4)) + (3 + 0.5 * 1)) / 2
-    assert mix_up(losses, weights, beta=0.5).item() == pytest.approx(expected)
-    assert mix_up(losses[:, :1], weights[:, :1], beta=0.5).item() == pytest.approx(2.0)
+    assert mix_up_outputs(losses, weights, beta=0.5).item() == pytest.approx(expected)
+    assert mix_up_outputs(losses[:, :1], weights[:, :1], beta=0.5).item() == pytest.approx(2.0)
 
 
-def test_accidental_hits_are_the_positives_of_the_row_only() -> None:
-    negatives = UniformNegatives(2, 10, 5, torch.Generator().manual_seed(1))
-    items = torch.tensor([[3, 7, 0], [9, 0, 0]], dtype=torch.int32)
-    rows, columns = negatives.accidental_hits(torch.tensor([2, 3, 7, 8]), items)
-    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(0, 1), (0, 2)]
-    rows, columns = negatives.accidental_hits(torch.tensor([9]), items)
-    assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == [(1, 0)]
+def test_mix_up_of_representations_is_equation_two() -> None:
+    user, items = torch.tensor([0.6, 0.8]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, -0.8]])
+    weights, beta, omega = torch.tensor([[1.0, 0.75, 0.25]]), 0.5, 20.0
+    mixed_item = items[0] + beta * (0.75 * items[1] + 0.25 * items[2])
+    logits = omega * (items @ user).unsqueeze(0)
+    assert mix_up_representations(logits, weights, beta).item() == pytest.approx(omega * float(user @ mixed_item))
 
 
-def test_negatives_are_distinct_items_drawn_alike() -> None:
-    negatives = UniformNegatives(2, 12, 4, torch.Generator().manual_seed(1))
-    drawn = torch.cat([negatives.draw() for _ in range(3000)])
-    counts = torch.bincount(drawn, minlength=12)
-    assert counts[:2].sum() == 0
-    assert counts[2:].min() > 0.85 * counts[2:].max()
+def test_student_weights_clamp_negative_scores_and_leave_padding_at_zero() -> None:
+    scores = torch.tensor([[0.9, 0.3, -0.2, 0.8]], requires_grad=True)
+    weights = student_weights(scores, torch.tensor([[1.0, 0.5, 0.5, 0.0]]))
+    assert weights[0].tolist() == pytest.approx([1.0, 0.3 / 0.301, 0.001 / 0.301, 0.0])
+    assert not weights.requires_grad

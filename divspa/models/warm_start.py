@@ -1,0 +1,41 @@
+"""Warm start: the values of an earlier model in one whose vocabulary has grown."""
+
+import torch
+
+from divspa.models.embeddings import FieldEmbeddings
+from divspa.models.two_tower import TwoTowerModule
+
+
+@torch.no_grad()
+def carry_over(earlier: TwoTowerModule, model: TwoTowerModule) -> None:
+    """Copy every value that both models have: whole layers of equal shape, and the rows of the earlier vocabulary.
+
+    A vocabulary only appends, so index i means the same in both. New rows keep their fresh values, and so does a layer
+    whose shape has changed because a field was added.
+    """
+    fields = {name: part for name, part in earlier.named_modules() if isinstance(part, FieldEmbeddings)}
+    for name, part in model.named_modules():
+        if name in fields and isinstance(part, FieldEmbeddings):
+            _carry_fields(fields[name], part)
+    tables = {f"{name}.table.weight" for name in fields}
+    values = dict(earlier.named_parameters())
+    for name, parameter in model.named_parameters():
+        known = values.get(name)
+        if name in tables or known is None or known.shape[1:] != parameter.shape[1:]:
+            continue
+        if known.shape == parameter.shape or name.removesuffix(".weight") in _row_tables(model):
+            rows = min(len(known), len(parameter))
+            parameter[:rows] = known[:rows]
+
+
+def _row_tables(model: TwoTowerModule) -> set[str]:
+    return {name for name, part in model.named_modules() if isinstance(part, torch.nn.Embedding)}
+
+
+def _carry_fields(earlier: FieldEmbeddings, grown: FieldEmbeddings) -> None:
+    """Fields are matched by name; each takes up its own rows of the one table."""
+    starts = earlier.starts
+    for name, start in grown.starts.items():
+        if name in starts and earlier.table.weight.shape[1] == grown.table.weight.shape[1]:
+            rows = min(earlier.cardinality[name], grown.cardinality[name])
+            grown.table.weight[start : start + rows] = earlier.table.weight[starts[name] : starts[name] + rows]

@@ -1,0 +1,185 @@
+"""One training from its plain description: the same code in one process and in each of many."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+import torch
+
+from divspa.config import DivSPA, Model, Training
+from divspa.data.batches import Batch, equal_steps, read_batches
+from divspa.data.items import read_items
+from divspa.errors import TrainingError
+from divspa.models.checkpoint import Checkpoint
+from divspa.models.layout import Layout
+from divspa.models.registry import build_model
+from divspa.models.two_tower import TwoTowerModule
+from divspa.models.warm_start import carry_over
+from divspa.training.negatives import NegativeSampler
+from divspa.training.objective import Objective
+from divspa.training.optimizer import RowAdam
+from divspa.training.ranks import Ranks
+from divspa.training.resume import Progress, ResumePoint
+from divspa.training.validation import Validation
+
+Report = Callable[[int, str], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a training needs, as plain data that can be sent to another machine.
+
+    `files` lists the data files of each draw (one list for a base model) and `rows` counts the examples of a draw;
+    `divspa` is None for a base model; `start_from` is the folder of a checkpoint whose values are carried over;
+    `fingerprint` changes with anything that would make an interrupted training another one.
+    """
+
+    model: Model
+    layout: Layout
+    training: Training
+    divspa: DivSPA | None
+    seed: int
+    files: list[list[str]]
+    rows: int
+    item_files: list[str]
+    folder: str
+    fingerprint: str
+    validation: Validation | None = None
+    start_from: str | None = None
+
+
+def fit(job: Job, report: Report = lambda examples, note: None) -> Progress:
+    """Train by Adam (Section 4.1), save the best epoch's checkpoint in `job.folder`, and return how it went.
+
+    `report(examples, note)` is called after every step. A training of the same job that was interrupted goes on where
+    its last resume point lies. Raises TrainingError when a loss is not finite.
+    """
+    return Trainer(job, Ranks.current(), report).run()
+
+
+class Trainer:
+    """One training in one process."""
+
+    def __init__(self, job: Job, ranks: Ranks, report: Report) -> None:
+        self.job, self.settings, self.ranks, self.report = job, job.training, ranks, report
+        self.device = chosen_device(self.settings.device)
+        torch.manual_seed(job.seed)
+        self.model = starting_model(job).to(self.device)
+        self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = RowAdam(self.trained, self.settings.learning_rate, self.settings.weight_decay)
+        self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
+        items = read_items(job.item_files, job.layout.items)
+        sampler = NegativeSampler(items.popularity_V.to(self.device), self.settings, self.generator)
+        self.objective = Objective.of(items.features_VF.to(self.device), sampler, self.settings, job.divspa)
+        self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
+        self.best = f"{job.folder}/resume/best"
+        self.saved_at = time.perf_counter()
+
+    def run(self) -> Progress:
+        """All epochs, until the validation score has stopped rising."""
+        progress = self.point.load(self.model, self.optimizer, self.generator)
+        began = time.perf_counter() - progress.seconds
+        while not self._ended(progress):
+            self._finish_epoch(progress)
+            progress.seconds = time.perf_counter() - began
+            if self.ranks.first:
+                self._validate(progress)
+                self._save(progress)
+        if self.ranks.first:
+            Checkpoint.load(self.best).save(self.job.folder)
+            self.point.clear()
+        return progress
+
+    def _ended(self, progress: Progress) -> bool:
+        patience = self.settings.patience
+        stopped = patience > 0 and progress.gained_nothing_for(patience)
+        return self.ranks.agreed(stopped or progress.epoch >= self.settings.epochs)
+
+    def _finish_epoch(self, progress: Progress) -> None:
+        self.model.train()
+        for batch in islice(self._batches(progress.epoch), progress.step, None):
+            self._step(batch.to(self.device), progress)
+            if self.ranks.first and time.perf_counter() - self.saved_at > 60 * self.settings.checkpoint_minutes:
+                self._save(progress)
+        self._require_all_examples(progress)
+        progress.losses.append(self.ranks.mean(progress.loss_sum / max(progress.rows, 1)))
+        progress.step, progress.rows, progress.loss_sum = 0, 0, 0.0
+
+    def _require_all_examples(self, progress: Progress) -> None:
+        """A pass that lost examples would train a worse model without a word."""
+        if self.ranks.shard.world == 1 and progress.rows != self.job.rows:
+            raise TrainingError(
+                "A pass over the training data did not deliver every example",
+                expected=str(self.job.rows),
+                found=str(progress.rows),
+                remedy="run the stage again, and report this fault",
+            )
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        """This process' batches of an epoch: a share of each batch, and as many as every other process has."""
+        world = self.ranks.shard.world
+        files = self.job.files[epoch % len(self.job.files)]
+        size = math.ceil(self.settings.batch_size / world)
+
+        def one_pass(turn: int) -> Iterator[Batch]:
+            return read_batches(
+                files,
+                size,
+                augmented=self.job.divspa is not None,
+                seed=self.job.seed + epoch + 1_000_003 * turn,
+                shard=self.ranks.shard,
+            )
+
+        if world == 1:
+            return one_pass(0)
+        return equal_steps(map(one_pass, count()), math.ceil(self.job.rows / (size * world)))
+
+    def _step(self, batch: Batch, progress: Progress) -> None:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            loss = self.objective.loss(self.model, batch)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.ranks.average_gradients(self.trained)
+        self.optimizer.step()
+        self.model.after_step()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The loss is {value} in epoch {progress.epoch}",
+                remedy="lower training.learning_rate or training.omega",
+            )
+        progress.step += 1
+        progress.loss_sum += value * len(batch)
+        progress.rows += len(batch)
+        progress.examples += len(batch) * self.ranks.shard.world
+        score = f", validation {progress.scores[-1]:.4f}" if progress.scores else ""
+        self.report(len(batch) * self.ranks.shard.world, f"epoch {progress.epoch + 1}, loss {value:.3f}{score}")
+
+    def _validate(self, progress: Progress) -> None:
+        """Score the epoch that has ended, and keep its weights when it is the best."""
+        self.model.eval()
+        if self.job.validation is not None:
+            progress.scores.append(self.job.validation.score(self.model, self.objective.item_features_VF))
+        if progress.best_epoch == progress.epoch - 1:
+            Checkpoint.of(self.job.model, self.model).save(self.best)
+
+    def _save(self, progress: Progress) -> None:
+        self.point.save(self.model, self.optimizer, self.generator, progress)
+        self.saved_at = time.perf_counter()
+
+
+def starting_model(job: Job) -> TwoTowerModule:
+    """A fresh model, with the values of an earlier one where the job names it."""
+    model = build_model(job.model, job.layout)
+    if job.start_from is not None:
+        carry_over(Checkpoint.load(job.start_from).restore(), model)
+    return model
+
+
+def chosen_device(name: str) -> torch.device:
+    """`auto` is a GPU where there is one. Raises TrainingError for `cuda` without one."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrainingError("training.device is cuda, but torch finds no GPU", remedy="set training.device to auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")

@@ -1,0 +1,34 @@
+"""Where a training runs: in this process, or in several that Spark starts on its executors."""
+
+import torch.distributed as dist
+from pyspark.ml.torch.distributor import TorchDistributor
+from pyspark.sql import SparkSession
+
+from divspa.errors import TrainingError
+from divspa.training.fit import Job, Report, chosen_device, fit
+from divspa.training.resume import Progress
+
+
+def launch(spark: SparkSession, job: Job, report: Report) -> Progress:
+    """Train with `training.processes` processes; more than one are started by Spark as one barrier stage.
+
+    Each takes a Spark task, so a cluster must have that many cores free; on a local master they run beside the driver.
+    """
+    if job.training.processes == 1:
+        return fit(job, report)
+    local = (spark.sparkContext.master or "").startswith("local[")
+    use_gpu = chosen_device(job.training.device).type == "cuda"
+    distributor = TorchDistributor(num_processes=job.training.processes, local_mode=local, use_gpu=use_gpu)
+    progress = distributor.run(fit_rank, job)
+    if not isinstance(progress, Progress):
+        raise TrainingError("The training's processes ended without a result", remedy="look at the executors' logs")
+    return progress
+
+
+def fit_rank(job: Job) -> Progress:
+    """One of several processes: join the others and train. Returns the progress, of which the first process' counts."""
+    dist.init_process_group("nccl" if chosen_device(job.training.device).type == "cuda" else "gloo")
+    try:
+        return fit(job)
+    finally:
+        dist.destroy_process_group()

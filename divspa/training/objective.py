@@ -1,0 +1,82 @@
+"""The loss of a batch: Eq. 1 for the base, Eq. 2 or Eq. 3 with augmented positives."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch.nn.functional import embedding
+
+from divspa.config import DivSPA, Training
+from divspa.data.batches import Batch
+from divspa.models.two_tower import Step, TwoTowerModule
+from divspa.training.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
+from divspa.training.negatives import NegativeSampler
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is minimised. `item_features_VF` holds the encoded fields of item index v in row v; beta 0 is Eq. 1."""
+
+    item_features_VF: torch.Tensor
+    sampler: NegativeSampler
+    omega: float
+    beta: float = 0.0
+    mixup: Literal["output", "representation"] = "output"
+    weights: Literal["teacher", "student"] = "teacher"
+
+    @classmethod
+    def of(
+        cls, item_features_VF: torch.Tensor, sampler: NegativeSampler, training: Training, divspa: DivSPA | None
+    ) -> "Objective":
+        """As the configuration says; without `divspa` it is the base model's."""
+        if divspa is None:
+            return cls(item_features_VF, sampler, training.omega)
+        return cls(item_features_VF, sampler, training.omega, divspa.beta, divspa.mixup, divspa.weights)
+
+    def loss(self, model: TwoTowerModule, batch: Batch) -> torch.Tensor:
+        """The mean loss of a batch. The item tower runs once for each distinct item."""
+        negatives = self.sampler.draw(batch.items_BP[:, 0])
+        known_BK = torch.cat([batch.items_BP, batch.history_BL], 1)
+        hits = self.sampler.hits(negatives.items_N, known_BK)
+        needed = torch.cat([batch.items_BP.flatten().long(), negatives.items_N])
+        items_U, place = torch.unique(needed, return_inverse=True)
+        vectors_UD = model.encode_items(items_U, self.item_features_VF[items_U])
+        users_BD = model.encode_users(batch.user_features_BF, batch.history_BL)
+        scale = self.omega if model.cosine else 1.0
+        # embedding() rather than indexing, because its gradient is summed several times faster.
+        positives_BPD = embedding(place[: batch.items_BP.numel()].view_as(batch.items_BP), vectors_UD)
+        scores_BP = torch.einsum("bd,bpd->bp", users_BD, positives_BPD)
+        # omega is the inverse temperature of every score: scaling the user vectors scales them all.
+        negatives_BN = (scale * users_BD) @ embedding(place[batch.items_BP.numel() :], vectors_UD).T
+        positives_BP = scale * scores_BP
+        if negatives.log_q_V is not None:
+            positives_BP = positives_BP - negatives.log_q_V[batch.items_BP.long()]
+            negatives_BN = negatives_BN - negatives.log_q_V[negatives.items_N]
+        loss = self._mix(scores_BP, positives_BP, negatives_BN, hits, batch.weights_BP)
+        step = Step(
+            batch.keys_B,
+            batch.user_features_BF,
+            batch.history_BL,
+            users_BD,
+            positives_BPD[:, 0],
+            self.item_features_VF.__getitem__,
+            scale,
+            self.sampler.generator,
+        )
+        extra = model.auxiliary_loss(step)
+        return loss if extra is None else loss + extra
+
+    def _mix(
+        self,
+        scores_BP: torch.Tensor,
+        positives_BP: torch.Tensor,
+        negatives_BN: torch.Tensor,
+        hits: tuple[torch.Tensor, torch.Tensor],
+        weights_BP: torch.Tensor,
+    ) -> torch.Tensor:
+        if self.weights == "student":
+            weights_BP = student_weights(scores_BP, weights_BP)
+        if self.mixup == "representation":
+            mixed_B1 = mix_up_representations(positives_BP, weights_BP, self.beta)
+            return sampled_softmax(mixed_B1, negatives_BN, hits).mean()
+        return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.beta)

@@ -1,0 +1,47 @@
+import pytest
+import torch
+
+from divspa.config import Model
+from divspa.models.layout import FieldSlot, Layout
+from divspa.models.registry import MODELS, build_model
+from divspa.models.warm_start import carry_over
+
+MONDAY = Layout(
+    items=10,
+    history_length=4,
+    user=(FieldSlot(name="age", width=1, cardinality=5),),
+    item=(FieldSlot(name="brand", width=1, cardinality=4), FieldSlot(name="tags", width=2, cardinality=6)),
+)
+TUESDAY = Layout(
+    items=13,
+    history_length=4,
+    user=(FieldSlot(name="age", width=1, cardinality=6),),
+    item=(FieldSlot(name="brand", width=1, cardinality=7), FieldSlot(name="tags", width=2, cardinality=6)),
+)
+USERS = (torch.tensor([[2], [4]], dtype=torch.int32), torch.tensor([[3, 4, 0, 0], [9, 0, 0, 0]], dtype=torch.int32))
+ITEMS = (torch.tensor([2, 9]), torch.tensor([[2, 2, 3], [3, 5, 0]], dtype=torch.int32))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_was_known_yesterday_is_scored_as_yesterday(name: str) -> None:
+    monday, tuesday = (build_model(Model(name=name), layout).eval() for layout in (MONDAY, TUESDAY))
+    carry_over(monday, tuesday)
+    assert torch.equal(monday.encode_users(*USERS), tuesday.encode_users(*USERS))
+    assert torch.equal(monday.encode_items(*ITEMS), tuesday.encode_items(*ITEMS))
+
+
+def test_new_rows_are_fresh_and_a_new_field_starts_its_layer_anew() -> None:
+    monday = build_model(Model(name="youtube_dnn"), MONDAY)
+    with torch.no_grad():
+        for parameter in monday.parameters():
+            parameter.fill_(7.0)
+    grown = MONDAY.model_copy(
+        update={"items": 13, "user": (*MONDAY.user, FieldSlot(name="city", width=1, cardinality=3))}
+    )
+    tuesday = build_model(Model(name="youtube_dnn"), grown)
+    carry_over(monday, tuesday)
+    assert (tuesday.items.weight[:10] == 7).all() and (tuesday.items.weight[10:].abs() < 1).all()
+    city = tuesday.user_fields.starts["city"]
+    assert (tuesday.user_fields.table.weight[:city] == 7).all()
+    assert (tuesday.user_fields.table.weight[city:].abs() < 1).all()
+    assert not (tuesday.user_mlp[0].weight == 7).any() and (tuesday.item_mlp[0].weight == 7).all()

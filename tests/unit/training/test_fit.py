@@ -1,0 +1,170 @@
+"""Training on small Parquet files through petastorm, without Spark: resuming, early stopping and several processes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import torch.multiprocessing as mp
+
+from divspa.arrow import list_column
+from divspa.config import DivSPA, Model, Training
+from divspa.data.batches import Shard, read_batches
+from divspa.errors import TrainingError
+from divspa.models.checkpoint import Checkpoint
+from divspa.models.layout import FieldSlot, Layout
+from divspa.training.fit import Job, fit
+from divspa.training.launch import fit_rank
+from divspa.training.validation import Validation
+
+ITEMS, TASTES, LENGTH = 42, 4, 3
+
+
+def job_in(folder: Path, model: str = "youtube_dnn", rows: int = 1200, **training) -> Job:
+    """Users who click items of one of four tastes, in four files of one row group each."""
+    rng = np.random.default_rng(3)
+    taste = rng.integers(0, TASTES, rows)
+    history = np.stack([_item_of(taste, rng) for _ in range(LENGTH)], 1)
+    table = pa.table(
+        {
+            "example_id": pa.array(rng.integers(-(2**60), 2**60, rows)),
+            "user_features": list_column(rng.integers(1, 4, (rows, 1)).astype(np.int32)),
+            "history": list_column(history),
+            "item_index": pa.array(_item_of(taste, rng)),
+            "sampled_item_indices": list_column(np.stack([_item_of(taste, rng), np.zeros(rows, np.int32)], 1)),
+            "sampled_weights": list_column(np.tile(np.array([1, 0], np.float32), (rows, 1))),
+        }
+    )
+    files = []
+    for part in range(4):
+        files.append(f"file://{folder}/part-{part}.parquet")
+        pq.write_table(table.slice(part * rows // 4, rows // 4), folder / f"part-{part}.parquet")
+    index = np.arange(2, ITEMS, dtype=np.int32)
+    features = list_column(rng.integers(1, 5, (len(index), 1)).astype(np.int32))
+    items = pa.table({"item_index": index, "item_features": features, "popularity": np.full(len(index), 5)})
+    pq.write_table(items, folder / "items.parquet")
+    fields = (FieldSlot(name="age", width=1, cardinality=5),), (FieldSlot(name="kind", width=1, cardinality=6),)
+    held = rng.integers(0, TASTES, 200)
+    validation = Validation(
+        np.ones((200, 1), np.int32), np.stack([_item_of(held, rng) for _ in range(LENGTH)], 1), _item_of(held, rng)
+    )
+    settings = {"epochs": 3, "batch_size": 64, "negatives": 20, "learning_rate": 0.01, "threads": 1} | training
+    return Job(
+        model=Model(name=model),
+        layout=Layout(items=ITEMS, history_length=LENGTH, user=fields[0], item=fields[1]),
+        training=Training(**settings),
+        divspa=None,
+        seed=7,
+        files=[files],
+        rows=rows,
+        item_files=[str(folder / "items.parquet")],
+        folder=str(folder / "checkpoint"),
+        fingerprint="a",
+        validation=validation,
+    )
+
+
+def _item_of(taste: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return (2 + taste * 10 + rng.integers(0, 10, len(taste))).astype(np.int32)
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("model", ["youtube_dnn", "rfm", "ufnrec"])
+@pytest.mark.parametrize("steps", [5, 19, 40])
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path, model: str, steps: int) -> None:
+    whole, killed = (tmp_path / name for name in ("whole", "killed"))
+    whole.mkdir()
+    killed.mkdir()
+    fit(job_in(whole, model))
+    job, seen = job_in(killed, model, checkpoint_minutes=0), 0
+
+    def kill_at(examples: int, note: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == steps:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(job, kill_at)
+    progress = fit(job)
+    assert progress.resumed and progress.examples == 3 * 1200 and len(progress.losses) == 3
+    assert Checkpoint.load(job.folder).version == Checkpoint.load(str(whole / "checkpoint")).version
+    assert not (killed / "checkpoint" / "resume").exists()
+
+
+def test_a_resume_point_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:
+    job = job_in(tmp_path, checkpoint_minutes=0)
+
+    def kill(examples: int, note: str) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(job, kill)
+    assert not fit(replace(job, fingerprint="b")).resumed
+
+
+def test_training_stops_when_validation_stops_rising_and_keeps_the_best_epoch(tmp_path: Path) -> None:
+    job = job_in(tmp_path, epochs=60, patience=2, learning_rate=0.05)
+    progress = fit(job)
+    assert progress.epoch == progress.best_epoch + 3 < 60
+    assert job.validation is not None
+    kept = Checkpoint.load(job.folder).restore()
+    features = torch.zeros(ITEMS, 1, dtype=torch.int32)
+    features[2:] = torch.tensor(pq.read_table(job.item_files[0])["item_features"].to_pylist())
+    assert job.validation.score(kept, features) == pytest.approx(max(progress.scores))
+    chance = np.mean(1 / np.log2(np.arange(ITEMS - 2 - LENGTH) + 2))
+    assert max(progress.scores) > 1.4 * chance, "knowing the taste leaves a quarter of the items"
+
+
+@pytest.mark.parametrize("mixup", ["output", "representation"])
+@pytest.mark.parametrize("weights", ["teacher", "student"])
+def test_augmented_positives_are_learned_by_both_mix_ups_and_weights(tmp_path: Path, mixup, weights) -> None:
+    job = replace(job_in(tmp_path), divspa=DivSPA(mixup=mixup, weights=weights, beta=1.0))
+    progress = fit(job)
+    assert progress.losses[-1] < progress.losses[0]
+
+
+def test_two_processes_learn_as_one_does(tmp_path: Path) -> None:
+    alone, pair = (tmp_path / name for name in ("alone", "pair"))
+    alone.mkdir()
+    pair.mkdir()
+    one = fit(job_in(alone, epochs=4, patience=0))
+    job = job_in(pair, epochs=4, patience=0, processes=2)
+    mp.spawn(_join, args=(job, str(tmp_path / "store")), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
+    two = torch.load(tmp_path / "store.losses", weights_only=True)
+    assert two == pytest.approx(one.losses, rel=0.15), "other draws and another order, but no other course"
+    assert Checkpoint.load(job.folder).restore()
+
+
+def _join(rank: int, job: Job, store: str) -> None:
+    import os
+
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29571"}
+    progress = fit_rank(job)
+    if rank == 0:
+        torch.save(progress.losses, f"{store}.losses")
+
+
+def test_fewer_row_groups_than_processes_is_a_clear_error(tmp_path: Path) -> None:
+
+    job = job_in(tmp_path)
+    with pytest.raises(TrainingError, match="fewer row groups than the 9 processes"):
+        list(read_batches(job.files[0], 8, augmented=False, seed=1, shard=Shard(8, 9)))
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
+        fit(job_in(tmp_path, "fm", learning_rate=1e20, patience=0))
+
+
+def test_every_pass_delivers_every_example(tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    for seed in range(1, 60):
+        keys = torch.cat([batch.keys_B for batch in read_batches(job.files[0], 64, augmented=False, seed=seed)])
+        assert len(keys.unique()) == job.rows
