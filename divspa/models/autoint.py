@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.functional import normalize, relu, scaled_dot_product_attention
+from torch.nn.functional import relu, scaled_dot_product_attention
 
-from divspa.models.embeddings import silence
+from divspa.models.embeddings import silence, unit_length
 from divspa.models.layout import Layout
 from divspa.models.two_tower import TowerSettings, TwoTowerModule
 
@@ -45,7 +45,7 @@ class AutoInt(TwoTowerModule):
 
     def _output(self, layers: nn.Sequential, parts_BFD: torch.Tensor) -> torch.Tensor:
         out_BD = layers(parts_BFD)
-        return normalize(out_BD + parts_BFD[:, 0] if self.residual else out_BD, dim=1)
+        return unit_length(out_BD + parts_BFD[:, 0] if self.residual else out_BD)
 
 
 def _interactions(fields: int, settings: AutoIntSettings) -> nn.Sequential:

@@ -9,6 +9,7 @@ from divspa.models.layout import FieldSlot
 
 # Small, so that an item which is hardly ever trained is placed by its fields, and not at random among the best.
 INITIAL_SPREAD = 0.02
+SHORTEST = 0.01
 
 
 class FieldEmbeddings(nn.Module):
@@ -55,7 +56,7 @@ class ItemEmbeddings(nn.Embedding):
 
 
 def mlp(sizes: list[int], *, silent: bool = False) -> nn.Sequential:
-    """Linear layers of the given sizes with ReLU between them; `silent` ones start out returning next to nothing.
+    """Linear layers of the given sizes with ReLU between them; `silent` ones start out returning zeros.
 
     Silent layers beside a residual let a tower begin as its embeddings and learn what to add to them, which was both
     faster and better than random layers (docs/measured.md).
@@ -68,6 +69,14 @@ def mlp(sizes: list[int], *, silent: bool = False) -> nn.Sequential:
 
 
 def silence(layer: nn.Linear) -> None:
-    """Start out with weights of zero; the bias is as small as an embedding, so that no vector has length zero."""
+    """Start out with weights and bias of zero."""
     nn.init.zeros_(layer.weight)
-    nn.init.normal_(layer.bias, std=INITIAL_SPREAD)
+    nn.init.zeros_(layer.bias)
+
+
+def unit_length(vectors_BD: torch.Tensor) -> torch.Tensor:
+    """Divide vectors by their length, and those shorter than SHORTEST by SHORTEST.
+
+    A user without history or fields starts out at zero, where the slope of a plain division has no bound.
+    """
+    return nn.functional.normalize(vectors_BD, dim=1, eps=SHORTEST)

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
-from torch.nn.functional import cross_entropy, dropout, normalize
+from torch.nn.functional import cross_entropy, dropout
 
 from divspa.models.layout import Layout
 from divspa.models.two_tower import Step, TowerSettings
@@ -49,4 +49,4 @@ class RFM(YoutubeDNN):
         return self.ssl.ssl_weight * cross_entropy(logits_NN, torch.arange(len(items_N), device=logits_NN.device))
 
     def _view(self, parts_NFD: torch.Tensor) -> torch.Tensor:
-        return normalize(self.item_tower(dropout(parts_NFD, self.ssl.ssl_dropout, self.training)), dim=1)
+        return self.item_tower(dropout(parts_NFD, self.ssl.ssl_dropout, self.training))

@@ -3,9 +3,8 @@
 from typing import ClassVar
 
 import torch
-from torch.nn.functional import normalize
 
-from divspa.models.embeddings import mlp
+from divspa.models.embeddings import mlp, unit_length
 from divspa.models.layout import Layout
 from divspa.models.two_tower import TowerSettings, TwoTowerModule
 
@@ -21,28 +20,28 @@ class YoutubeDNN(TwoTowerModule):
     """The paper's base model (Section 3.1), as two towers.
 
     The user tower reads the mean embedding of the history and one embedding a user field; the item tower the item's
-    own embedding and one a field; both end in a vector of unit length. Left out of the original: the ranking network,
-    search tokens, and the age of the example.
+    own embedding and one a field; both end in a vector of unit length. With `residual`, the layers add to the history
+    and to the item's own embedding; the user's layers then read the fields alone, since layers over the history learned
+    the users by heart (docs/measured.md). Left out of the original: the ranking network, search tokens, and the age of
+    the example.
     """
 
     Settings: ClassVar[type[TowerSettings]] = YoutubeDNNSettings
 
     def __init__(self, layout: Layout, settings: YoutubeDNNSettings) -> None:
         super().__init__(layout, settings)
-        dim = settings.dim
-        self.residual = settings.residual
-        self.user_mlp = mlp([dim * (1 + len(layout.user)), *settings.hidden, dim], silent=settings.residual)
-        self.item_mlp = mlp([dim * (1 + len(layout.item)), *settings.hidden, dim], silent=settings.residual)
+        dim, self.residual = settings.dim, settings.residual
+        read = len(layout.user) + (not self.residual)
+        self.user_mlp = mlp([dim * read, *settings.hidden, dim], silent=self.residual)
+        self.item_mlp = mlp([dim * (1 + len(layout.item)), *settings.hidden, dim], silent=self.residual)
 
     def user_tower(self, parts_BFD: torch.Tensor) -> torch.Tensor:
         """Return unit vectors [B, D]."""
-        return self._output(self.user_mlp, parts_BFD)
+        if not self.residual:
+            return unit_length(self.user_mlp(parts_BFD.flatten(1)))
+        return unit_length(parts_BFD[:, 0] + self.user_mlp(parts_BFD[:, 1:].flatten(1)))
 
     def item_tower(self, parts_NFD: torch.Tensor) -> torch.Tensor:
         """Return unit vectors [N, D]."""
-        return self._output(self.item_mlp, parts_NFD)
-
-    def _output(self, layers: torch.nn.Sequential, parts_BFD: torch.Tensor) -> torch.Tensor:
-        """Run the layers; the residual adds the first part, so that both towers start out in the item embeddings."""
-        out_BD = layers(parts_BFD.flatten(1))
-        return normalize(out_BD + parts_BFD[:, 0] if self.residual else out_BD, dim=1)
+        out_ND = self.item_mlp(parts_NFD.flatten(1))
+        return unit_length(out_ND + parts_NFD[:, 0] if self.residual else out_ND)
