@@ -14,20 +14,13 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from divspa.arrow import packed, packed_rows, unpacked
 from divspa.errors import ContractError
+from divspa.lists import Lists
 from divspa.retrieval.checks import checked
-from divspa.retrieval.columns import (
-    ids_from,
-    lists_from,
-    packed,
-    packed_rows,
-    result_batch,
-    unpacked,
-    vectors_from,
-)
+from divspa.retrieval.columns import ids_from, lists_from, result_batch, vectors_from
 from divspa.retrieval.inputs import RESULT_SCHEMA, Request
 from divspa.retrieval.kernel import Shard, TopK, best_of, build_shard, search
-from divspa.retrieval.lists import Lists
 from divspa.retrieval.placement import Placement, Routes
 from divspa.retrieval.worker import start_task
 
