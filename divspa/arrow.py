@@ -1,5 +1,7 @@
 """Arrow list and binary columns to and from numpy, without a Python object for each value."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pyarrow as pa
 
@@ -53,3 +55,22 @@ def unpacked(column: pa.Array, dtype: type) -> Lists:
     everything = np.frombuffer(values if values is not None else b"", np.uint8)
     values_M = everything[offsets_N1[0] : offsets_N1[-1]].view(dtype)
     return Lists((offsets_N1 - offsets_N1[0]) // np.dtype(dtype).itemsize, values_M)
+
+
+def whole_groups(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[pa.RecordBatch]:
+    """Cut batches sorted by a BIGINT column anew, so that rows of one value are never in two batches."""
+    waiting: pa.RecordBatch | None = None
+    for batch in filter(len, batches):
+        joined = batch if waiting is None else joined_batch([waiting, batch])
+        values_N = joined[column].to_numpy()
+        last = int(np.searchsorted(values_N, values_N[-1]))
+        waiting = joined.slice(last)
+        if last:
+            yield joined.slice(0, last)
+    if waiting is not None:
+        yield waiting
+
+
+def joined_batch(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Batches of one schema, end to end, as one; at least one of them holds rows."""
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
