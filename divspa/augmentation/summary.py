@@ -64,7 +64,7 @@ def check_gates(summary: Summary, settings: DivSPA) -> list[str]:
         spread = row["distinct_items"] / row["distinct_items_clicked"]
         if 0 < spread < gates.warn_spread:
             warnings.append(
-                f"What {way} added is {row['distinct_items']} distinct items, {spread:.2%} as many as were clicked "
+                f"{way} added {row['distinct_items']} distinct items, {spread:.2%} as many as were clicked "
                 f"(expected {gates.warn_spread:.2%} or more): the model may be teaching popularity"
             )
     if failures:

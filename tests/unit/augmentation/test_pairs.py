@@ -147,4 +147,4 @@ def test_too_few_positives_fail_and_the_message_says_by_how_much() -> None:
 
 def test_few_distinct_items_are_a_warning() -> None:
     warning, _ = gated({"warn_spread": 1, "way_filled": 0}, ("u2i",), user=2)
-    assert "u2i is 1 distinct items, 50.00% as many" in warning
+    assert "u2i added 1 distinct items, 50.00% as many" in warning
