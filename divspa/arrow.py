@@ -1,7 +1,11 @@
-"""Arrow list columns to and from numpy, without a Python object for each value."""
+"""Arrow list and binary columns to and from numpy, without a Python object for each value."""
+
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+
+from divspa.lists import Lists, offsets_of
 
 
 def list_column(values: np.ndarray, offsets: np.ndarray | None = None) -> pa.ListArray:
@@ -20,12 +24,53 @@ def matrix(column: pa.ListArray) -> np.ndarray:
     return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1).copy()
 
 
+def lists_of(column: pa.ListArray) -> Lists:
+    """A ragged list column; a null list is empty."""
+    lengths_N = np.where(column.is_valid().to_numpy(zero_copy_only=False), np.diff(column.offsets.to_numpy()), 0)
+    return Lists(offsets_of(lengths_N), column.flatten().to_numpy(zero_copy_only=False))
+
+
 def padded(column: pa.ListArray, width: int, fill: float) -> np.ndarray:
     """A ragged list column as a matrix [R, width]: cut, or padded with `fill`, at the right; a null list is empty."""
-    lengths = np.nan_to_num(np.asarray(column.value_lengths().to_numpy(zero_copy_only=False), float)).astype(np.int64)
-    values = column.flatten().to_numpy(zero_copy_only=False)
-    starts = np.cumsum(lengths) - lengths
-    out = np.full((len(column), width), fill, values.dtype)
-    taken = np.arange(width) < lengths[:, None]
-    out[taken] = values[(starts[:, None] + np.arange(width))[taken]]
-    return out
+    return lists_of(column).padded(fill, width)
+
+
+def packed(lists: Lists) -> pa.Array:
+    """Lists as a BINARY column: Spark copies it whole, where it would convert an array value by value."""
+    size = lists.values_M.dtype.itemsize
+    offsets, values = (lists.offsets_N1 * size).astype(np.int32), np.ascontiguousarray(lists.values_M)
+    return pa.Array.from_buffers(pa.binary(), len(lists), [None, pa.py_buffer(offsets), pa.py_buffer(values)])
+
+
+def packed_rows(values_ND: np.ndarray) -> pa.Array:
+    """The rows of an array as a BINARY column."""
+    count, width = values_ND.shape
+    return packed(Lists(np.arange(count + 1) * width, values_ND.ravel()))
+
+
+def unpacked(column: pa.Array, dtype: type) -> Lists:
+    """The lists inside a BINARY column that `packed` made."""
+    _, offsets, values = column.buffers()
+    offsets_N1 = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1].astype(np.int64)
+    everything = np.frombuffer(values if values is not None else b"", np.uint8)
+    values_M = everything[offsets_N1[0] : offsets_N1[-1]].view(dtype)
+    return Lists((offsets_N1 - offsets_N1[0]) // np.dtype(dtype).itemsize, values_M)
+
+
+def whole_groups(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[pa.RecordBatch]:
+    """Cut batches sorted by a BIGINT column anew, so that rows of one value are never in two batches."""
+    waiting: pa.RecordBatch | None = None
+    for batch in filter(len, batches):
+        joined = batch if waiting is None else joined_batch([waiting, batch])
+        values_N = joined[column].to_numpy()
+        last = int(np.searchsorted(values_N, values_N[-1]))
+        waiting = joined.slice(last)
+        if last:
+            yield joined.slice(0, last)
+    if waiting is not None:
+        yield waiting
+
+
+def joined_batch(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """Batches of one schema, end to end, as one; at least one of them holds rows."""
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

@@ -119,6 +119,23 @@ def bench_retrieval(
         write(json.dumps(measure(users, items, dim, top_k, plan, peers, seed), indent=None if as_json else 2))
 
 
+@bench.command("augment")
+def bench_augment(
+    pairs: Annotated[int, typer.Option(min=1, help="About so many positive pairs.")] = 100_000,
+    users: Annotated[int, typer.Option(help="0: a tenth of the pairs.")] = 0,
+    items: Annotated[int, typer.Option(help="0: a fiftieth of the pairs.")] = 0,
+    dim: Annotated[int, typer.Option(min=1)] = 32,
+    seed: int = 17,
+    as_json: AsJson = False,
+) -> None:
+    """The stage `augment`, from embeddings to the committed table, beside the same work without Spark and Delta."""
+    with _only_results_on_stdout(True) as write, step("bench augment"):
+        from divspa.bench.augment import bench_augment as measure
+
+        sizes = users or -(-pairs // 10), items or -(-pairs // 50)
+        write(json.dumps(measure(pairs, *sizes, dim, seed), indent=None if as_json else 2))
+
+
 def run_job(stage: str) -> None:
     """The entry point of `jobs/STAGE.py`: run one stage with --config, --ds and --set."""
 

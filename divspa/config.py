@@ -141,6 +141,14 @@ class Training(Section):
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
 
 
+class Gates(Section):
+    """What an augmentation must reach before it is published; 0 turns a gate off."""
+
+    filled: Annotated[float, Field(ge=0, le=1)] = 0.1
+    way_filled: Annotated[float, Field(ge=0, le=1)] = 0.001
+    warn_spread: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
 class DivSPA(Section):
     """Positive augmentation (Section 3.2) and the mix-up loss (Section 3.3)."""
 
@@ -156,6 +164,7 @@ class DivSPA(Section):
     mixup: Literal["output", "representation"] = "output"
     weights: Literal["teacher", "student"] = "teacher"
     start: Literal["base", "scratch"] = "scratch"
+    gates: Gates = Gates()
 
     @model_validator(mode="after")
     def _consistent(self) -> "DivSPA":

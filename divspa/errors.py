@@ -40,6 +40,10 @@ class TrainingError(DivSPAError):
     """Training or scoring cannot go on, for example because a loss or a score is not finite."""
 
 
+class GateError(DivSPAError):
+    """What a stage made is not healthy enough to be published."""
+
+
 def as_divspa_error(error: BaseException) -> str | None:
     """The message of a DivSPAError, also when it was raised inside a Spark worker and arrives as text; else None."""
     if isinstance(error, DivSPAError):

@@ -28,7 +28,7 @@ def run_stages(
     seconds = {}
     for name in chosen_stages(first, last):
         started = time.perf_counter()
-        with step(name):
+        with step(name, tracker=lake.spark.sparkContext.statusTracker()):
             STAGES[name](lake, config, ds)
         seconds[name] = round(time.perf_counter() - started, 2)
     return seconds

@@ -1,19 +1,25 @@
 """Stage `augment`: find more positives for every click and write them, sampled and weighted, to Delta."""
 
+import json
+import math
 from collections.abc import Iterable, Iterator
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
+from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.arrow import padded
-from divspa.augmentation.candidates import item_candidates, item_vectors, neighbour_candidates, user_candidates
-from divspa.augmentation.pairs import PAIR, Catalogue, augment_batches
-from divspa.augmentation.summary import summarise
-from divspa.config import Config, DivSPA, fingerprint
+from divspa.augmentation.candidates import build_catalogue, user_states
+from divspa.augmentation.catalogue import Catalogue
+from divspa.augmentation.pairs import PAIR, Draws, augment_batches
+from divspa.augmentation.summary import Summary, check_gates, summarise
+from divspa.augmentation.tally import Tally, tally_batches
+from divspa.config import Config, fingerprint
 from divspa.lake.tables import Lake
+from divspa.progress import console
+from divspa.retrieval import worker_errors
 from schemas import (
     AUGMENTATION_SUMMARY,
     AUGMENTED_POSITIVES,
@@ -22,86 +28,112 @@ from schemas import (
     ITEM_FEATURES,
     USER_EMBEDDINGS,
     USER_FEATURES,
+    Table,
 )
 
-# Candidates of an item that a user has clicked already are dropped, so more than k are kept for each item.
-I2I_SPARE = 3
+READ = (EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES)
+PAIRS_PER_TASK = 500_000
 
 
 def augment(lake: Lake, config: Config, ds: date) -> None:
     """Write augmented_positives and augmentation_summary of one day, from the base model's embeddings.
 
-    Teacher, neighbours and candidates know the training split only.
+    Teacher, neighbours and candidates know the training split only: what is held out for validation counts as not
+    clicked. Raises GateError, before anything is written, when
+    the summary fails a gate.
     """
-    base = config.model.name
-    items = lake.read_day(ITEM_EMBEDDINGS, ds, model=base)
-    clicked = lake.read_day(USER_FEATURES, ds, as_of="cutoff").select("user_key", "clicked")
-    users = lake.read_day(USER_EMBEDDINGS, ds, model=base, as_of="cutoff").join(clicked, "user_key")
-    pairs = lake.read_day(EXAMPLES, ds, split="train")
+    settings, base = config.divspa, config.model.name
+    versions = {table.name: lake.version(table) for table in READ}
+
+    def read(table: Table, **partition: object) -> DataFrame:
+        return lake.read_day(table, ds, versions[table.name], **partition)
+
+    items, pairs = read(ITEM_EMBEDDINGS, model=base), read(EXAMPLES, split="train")
+    clicked = without_held_out(read(USER_FEATURES, as_of="cutoff"), lake.read(EXAMPLES, versions[EXAMPLES.name]), ds)
+    vectors = read(USER_EMBEDDINGS, model=base, as_of="cutoff").select("user_key", "vector")
+    users = vectors.join(clicked, "user_key").persist(StorageLevel.MEMORY_AND_DISK)
+    catalogue, searches = build_catalogue(items, items, settings)
+    shared = lake.spark.sparkContext.broadcast(catalogue)
+    tasks = max(config.spark.partitions, math.ceil(pairs.count() / PAIRS_PER_TASK))
+    states, of_users = user_states(users, items, shared, settings, tasks)
+    states = states.persist(StorageLevel.MEMORY_AND_DISK)
+    draws = Draws(settings, config.seed, ds.toordinal())
+    tally = tally_pairs(pairs, states, shared, draws, tasks)
+    summary = summarise(tally, popularity(read(ITEM_FEATURES), catalogue.size), searches | of_users, settings)
+    for warning in check_gates(summary, settings):
+        console.print(f"Warning: {warning}", soft_wrap=True, highlight=False)
     version = items.select("model_version").first()[0]  # pyright: ignore[reportOptionalSubscript]
-    catalogue = build_catalogue(items, config.divspa)
-    states = user_states(users.select("user_key", "vector", "clicked"), items, config.divspa)
-    augmented = augment_pairs(pairs, states, catalogue, config.divspa, config.seed, ds).withColumns(
-        {
-            "model_version": F.lit(version),
-            "settings_hash": F.lit(fingerprint(config.divspa, config.seed, ds, version)),
-        }
-    )
-    lake.replace_day(AUGMENTED_POSITIVES, augmented, ds)
-    popularity = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity")
-    written = lake.read_day(AUGMENTED_POSITIVES, ds)
-    lake.replace_day(AUGMENTATION_SUMMARY, summarise(written, popularity, config.divspa.ways), ds)
-
-
-def user_states(users: DataFrame, items: DataFrame, settings: DivSPA) -> DataFrame:
-    """What is needed of a user to augment the user's pairs. One row a user: key, vector, clicked, candidates by way."""
-    states = users
-    ways = {
-        "u2i": lambda: user_candidates(users, items, settings.top_k),
-        "u2u2i": lambda: neighbour_candidates(users, items, settings.top_k_users, settings.top_k),
+    provenance = {
+        "model_version": version,
+        "settings_hash": fingerprint(settings, config.seed, ds, version),
+        "source_versions": json.dumps(versions),
     }
-    for way, find in ways.items():
-        if way in settings.ways:
-            found = find().select("user_key", F.col("ids").alias(f"{way}_ids"), F.col("scores").alias(f"{way}_scores"))
-            states = states.join(found, "user_key", "left")
-        else:
-            nothing = {f"{way}_ids": F.array().cast("array<bigint>"), f"{way}_scores": F.array().cast("array<float>")}
-            states = states.withColumns(nothing)
-    return states
+    augmented = augment_pairs(pairs, states, shared, draws, tasks)
+    augmented = augmented.withColumns({name: F.lit(value) for name, value in provenance.items()})
+    lake.replace_day(AUGMENTED_POSITIVES, augmented, ds, unique=True)
+    lake.replace_day(AUGMENTATION_SUMMARY, as_rows(lake, summary), ds)
+    for kept in (users, states):
+        kept.unpersist()
+    shared.destroy()
 
 
-def build_catalogue(items: DataFrame, settings: DivSPA) -> Catalogue:
-    """Items, their vectors and their i2i candidates, gathered on the driver for broadcast: O(items * k) bytes."""
-    names = items.select("item_index", "item_id").toPandas().set_index("item_index")["item_id"]
-    vectors_VD = item_vectors(items)
-    width = settings.top_k * I2I_SPARE
-    ids_VK, scores_VK = np.zeros((len(vectors_VD), width), np.int64), np.zeros((len(vectors_VD), width), np.float32)
-    if "i2i" in settings.ways:
-        found = item_candidates(items, width).toArrow().combine_chunks()
-        row = found["item_index"].to_numpy()
-        ids_VK[row] = padded(found["ids"].combine_chunks(), width, 0)
-        scores_VK[row] = padded(found["scores"].combine_chunks(), width, 0)
-    item_ids = names.reindex(range(len(vectors_VD)), fill_value="")
-    return Catalogue(pa.array(item_ids, pa.string()), vectors_VD, ids_VK, scores_VK)
+def without_held_out(users: DataFrame, examples: DataFrame, ds: date) -> DataFrame:
+    """user_key and clicked, less the clicks of the split `valid`: otherwise no way could add what validation asks for."""
+    valid = examples.where((F.col("ds") == F.lit(ds)) & (F.col("split") == "valid"))
+    held_out = valid.groupBy("user_key").agg(F.collect_set("item_index").alias("held_out"))
+    joined = users.join(F.broadcast(held_out), "user_key", "left")
+    nothing = F.array().cast("array<int>")
+    kept = F.array_except("clicked", F.coalesce("held_out", nothing))
+    return joined.select(
+        "user_key", F.when(F.col("held_out").isNull(), F.col("clicked")).otherwise(kept).alias("clicked")
+    )
 
 
 def augment_pairs(
-    pairs: DataFrame, states: DataFrame, catalogue: Catalogue, settings: DivSPA, seed: int, ds: date
+    pairs: DataFrame, states: DataFrame, shared: Broadcast[Catalogue], draws: Draws, tasks: int
 ) -> DataFrame:
-    """The pairs with their sampled positives. One row a pair and draw.
-
-    Users and pairs travel in one stream sorted by user, so a user's candidates are sent once and not with every pair.
-    """
-    shared = pairs.sparkSession.sparkContext.broadcast(catalogue)
-    day = ds.toordinal()
-    users = states.withColumn("is_pair", F.lit(False))
-    rows = pairs.select("user_key", *PAIR).withColumn("is_pair", F.lit(True))
-    stream = users.unionByName(rows, allowMissingColumns=True).repartition("user_key")
+    """The pairs with their sampled positives. One row a pair and draw."""
 
     def augment_sorted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return augment_batches(batches, shared.value, settings, seed, day)
+        return augment_batches(batches, shared.value, draws)
 
     schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.select(PAIR).schema)
     schema += ", draw int, sampled_item_ids array<string>, sampled_item_indices array<int>"
     schema += ", sampled_scores array<float>, sampled_weights array<float>, sampled_sources array<string>"
-    return stream.sortWithinPartitions("user_key", "is_pair", "example_id").mapInArrow(augment_sorted, schema)
+    return _after_their_users(pairs.select("user_key", *PAIR), states, tasks).mapInArrow(augment_sorted, schema)
+
+
+def tally_pairs(pairs: DataFrame, states: DataFrame, shared: Broadcast[Catalogue], draws: Draws, tasks: int) -> Tally:
+    """What the first draw of every pair will add, counted without writing it."""
+
+    def tally_sorted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return tally_batches(batches, shared.value, draws)
+
+    stream = _after_their_users(pairs.select("user_key", "example_id", "item_index"), states, tasks)
+    with worker_errors():
+        parts = stream.mapInArrow(tally_sorted, "tally binary").collect()
+    tallies = [Tally.from_bytes(part.tally) for part in parts]
+    return sum(tallies[1:], tallies[0])
+
+
+def _after_their_users(pairs: DataFrame, states: DataFrame, tasks: int) -> DataFrame:
+    """Users and pairs in one stream sorted by user: a user's state is sent once and not with every pair."""
+    users = states.withColumn("is_pair", F.lit(False))
+    rows = pairs.withColumn("is_pair", F.lit(True))
+    stream = users.unionByName(rows, allowMissingColumns=True).repartition(tasks, "user_key")
+    return stream.sortWithinPartitions("user_key", "is_pair", "example_id")
+
+
+def popularity(item_features: DataFrame, size: int) -> np.ndarray:
+    """Training clicks by item index."""
+    rows = item_features.select("item_index", "popularity").toArrow()
+    popularity_V = np.zeros(size, np.int64)
+    popularity_V[rows["item_index"].to_numpy()] = rows["popularity"].to_numpy()
+    return popularity_V
+
+
+def as_rows(lake: Lake, summary: Summary) -> DataFrame:
+    """The rows of augmentation_summary, typed by its contract."""
+    columns = [column for column in AUGMENTATION_SUMMARY.columns if column.name != "ds"]
+    schema = ", ".join(f"{column.name} {column.type}" for column in columns)
+    return lake.spark.createDataFrame([tuple(row[column.name] for column in columns) for row in summary], schema)

@@ -4,91 +4,96 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.arrow import list_column
-from divspa.retrieval import top_k
+from divspa.arrow import matrix, padded
+from divspa.augmentation.catalogue import Catalogue
+from divspa.augmentation.states import FOUND, NEIGHBOUR, OWN, STATE_SCHEMA, state_batches
+from divspa.config import DivSPA
+from divspa.retrieval import SearchReport, search, worker_errors
 
-CANDIDATES = "user_key bigint, ids array<bigint>, scores array<float>"
-SCORED_AT_ONCE = 1_000_000
+# Candidates of an item that the user has clicked are passed over, so more than k are kept for each item.
+I2I_SPARE = 3
+Searches = dict[str, SearchReport]
 
 
-def user_candidates(users: DataFrame, items: DataFrame, k: int) -> DataFrame:
-    """u2i: the k best items that the user has not clicked. One row a user: user_key, ids (item_index), scores.
+def build_catalogue(items: DataFrame, addable: DataFrame, settings: DivSPA) -> tuple[Catalogue, Searches]:
+    """Items, their vectors and their i2i candidates, gathered on the driver for broadcast: O(items * k) bytes.
 
-    `users` has user_key, vector and clicked; `items` has item_index and vector.
+    `items` has item_index, item_id and vector; `addable` holds those of its rows that may be added as positives.
     """
+    with worker_errors():
+        rows = items.select("item_index", "item_id", "vector").toArrow().combine_chunks()
+        addable_A = np.sort(addable.select("item_index").toArrow()["item_index"].to_numpy().astype(np.int64))
+    index = rows["item_index"].to_numpy()
+    vectors = matrix(rows["vector"].combine_chunks())
+    vectors_VD = np.zeros((index.max() + 1, vectors.shape[1]), np.float32)
+    vectors_VD[index] = vectors
+    row_V = np.full(len(vectors_VD), -1)
+    row_V[index] = np.arange(len(index))
+    item_ids = rows["item_id"].combine_chunks().take(pa.array(row_V, mask=row_V < 0)).fill_null("")
+    nearest_VW, scores_VW, searches = _nearest(items, addable, len(vectors_VD), settings)
+    return Catalogue(item_ids, vectors_VD, addable_A, nearest_VW, scores_VW), searches
+
+
+def _nearest(
+    items: DataFrame, addable: DataFrame, size: int, settings: DivSPA
+) -> tuple[np.ndarray, np.ndarray, Searches]:
+    """i2i: the addable items nearest to each item, without itself, as matrices [V, W] padded with 0."""
+    width = settings.top_k * I2I_SPARE if "i2i" in settings.ways else 0
+    nearest_VW, scores_VW = np.zeros((size, width), np.int32), np.zeros((size, width), np.float32)
+    if not width:
+        return nearest_VW, scores_VW, {}
+    found, report = search(_as_index(items), _as_index(addable), width, exclude_self=True)
+    with worker_errors():
+        table = found.select("id", F.col("ids").cast("array<int>").alias("ids"), "scores").toArrow()
+    for batch in table.to_batches():
+        row = batch["id"].to_numpy()
+        nearest_VW[row], scores_VW[row] = padded(batch["ids"], width, 0), padded(batch["scores"], width, 0)
+    return nearest_VW, scores_VW, {"i2i": report}
+
+
+def user_states(
+    users: DataFrame, addable: DataFrame, catalogue: Broadcast[Catalogue], settings: DivSPA, partitions: int
+) -> tuple[DataFrame, Searches]:
+    """What is needed of a user to augment the user's pairs. One row a user, in the columns of STATE_SCHEMA.
+
+    `users` has user_key, vector and clicked (ascending). u2i: the best items that the user has not clicked. u2u2i: what
+    the nearest users clicked in training, scored again by s(u, v).
+    """
+    parts, searches = [_rows(users, "user_key", OWN, vector="vector", items="clicked")], {}
     queries = users.select(F.col("user_key").alias("id"), "vector", F.col("clicked").alias("exclude"))
-    return top_k(queries, _items_as_index(items), k).withColumnRenamed("id", "user_key")
+    if "u2i" in settings.ways:
+        found, searches["u2i"] = search(queries, _as_index(addable), settings.top_k)
+        parts.append(_rows(found, "id", FOUND, items="ids", scores="scores"))
+    if "u2u2i" in settings.ways:
+        index = queries.drop("exclude")
+        nearest, searches["u2u2i"] = search(index, index, settings.top_k_users, exclude_self=True)
+        edges = nearest.select("id", F.explode("ids").alias("neighbour"))
+        theirs = users.select(F.col("user_key").alias("neighbour"), "clicked")
+        parts.append(_rows(edges.join(theirs, "neighbour"), "id", NEIGHBOUR, items="clicked"))
+    stream = parts[0]
+    for part in parts[1:]:
+        stream = stream.unionAll(part)
+
+    def bring_together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return state_batches(batches, catalogue.value, settings.top_k)
+
+    gathered = stream.repartition(partitions, "user_key").sortWithinPartitions("user_key", "kind")
+    return gathered.mapInArrow(bring_together, STATE_SCHEMA), searches
 
 
-def item_candidates(items: DataFrame, k: int) -> DataFrame:
-    """i2i: the k items nearest to an item, without itself. One row an item: item_index, ids, scores."""
-    index = _items_as_index(items)
-    return top_k(index, index, k, exclude_self=True).withColumnRenamed("id", "item_index")
+def _rows(frame: DataFrame, user: str, kind: int, **columns: str) -> DataFrame:
+    """Rows about users in one form: user_key, kind, vector, items, scores; what is not given is null."""
+    types = {"vector": "array<float>", "items": "array<int>", "scores": "array<float>"}
+    values = [
+        (F.col(columns[name]) if name in columns else F.lit(None)).cast(kept).alias(name)
+        for name, kept in types.items()
+    ]
+    return frame.select(F.col(user).alias("user_key"), F.lit(kind).cast("tinyint").alias("kind"), *values)
 
 
-def neighbour_candidates(users: DataFrame, items: DataFrame, neighbours: int, k: int) -> DataFrame:
-    """u2u2i: what the nearest users clicked in training, scored again by s(u, v). One row a user, as in u2i."""
-    index = users.select(F.col("user_key").alias("id"), "vector")
-    nearest = top_k(index, index, neighbours, exclude_self=True)
-    edges = nearest.select(F.col("id").alias("user_key"), F.explode("ids").alias("neighbour"))
-    clicks = users.select(F.col("user_key").alias("neighbour"), F.col("clicked").alias("theirs"))
-    pooled = edges.join(clicks, "neighbour").groupBy("user_key").agg(F.flatten(F.collect_list("theirs")).alias("pool"))
-    fresh = users.join(pooled, "user_key").select(
-        "user_key", "vector", F.array_sort(F.array_except("pool", "clicked")).alias("pool")
-    )
-    return _score_pool(fresh, items, k)
-
-
-def item_vectors(items: DataFrame) -> np.ndarray:
-    """All item vectors by item index [V, D], on the driver: one item takes 128 bytes at 32 dimensions."""
-    rows = items.select("item_index", "vector").toPandas()
-    vectors_VD = np.zeros((rows["item_index"].max() + 1, len(rows["vector"].iloc[0])), np.float32)
-    vectors_VD[rows["item_index"]] = np.stack(list(rows["vector"]))
-    return vectors_VD
-
-
-def _items_as_index(items: DataFrame) -> DataFrame:
+def _as_index(items: DataFrame) -> DataFrame:
     return items.select(F.col("item_index").cast("bigint").alias("id"), "vector")
-
-
-def _score_pool(pools: DataFrame, items: DataFrame, k: int) -> DataFrame:
-    """Keep the k items of each pool that the user's own vector scores highest; ties go to the smaller index."""
-    shared = pools.sparkSession.sparkContext.broadcast(item_vectors(items))
-
-    def score_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for part in _parts(batch):
-                users_UD = np.stack(part.column("vector").to_numpy(zero_copy_only=False))
-                offsets = np.asarray(part.column("pool").offsets)
-                pool = part.column("pool").flatten().to_numpy().astype(np.int64)
-                ids, scores, kept = best_of_pools(users_UD, pool, np.diff(offsets), shared.value, k)
-                columns = [part.column("user_key"), list_column(ids, kept), list_column(scores, kept)]
-                yield pa.RecordBatch.from_arrays(columns, ["user_key", "ids", "scores"])
-
-    return pools.mapInArrow(score_batches, CANDIDATES)
-
-
-def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Cut a batch so that no part scores much more than a million pairs at once."""
-    ends = np.cumsum(batch.column("pool").value_lengths().to_numpy(zero_copy_only=False))
-    start = 0
-    while start < batch.num_rows:
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + SCORED_AT_ONCE, side="right")))
-        yield batch.slice(start, stop - start)
-        start = stop
-
-
-def best_of_pools(
-    users_UD: np.ndarray, pool_P: np.ndarray, sizes_U: np.ndarray, vectors_VD: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Score ragged pools and keep the best k of each. Returns flat ids, flat scores and the U + 1 offsets."""
-    row_P = np.repeat(np.arange(len(sizes_U)), sizes_U)
-    scores_P = np.einsum("pd,pd->p", users_UD[row_P], vectors_VD[pool_P]).astype(np.float32)
-    order_P = np.lexsort((pool_P, -scores_P, row_P))
-    place_P = np.arange(len(row_P)) - np.repeat(np.cumsum(sizes_U) - sizes_U, sizes_U)
-    best = order_P[place_P < k]
-    return pool_P[best], scores_P[best], np.r_[0, np.cumsum(np.minimum(sizes_U, k))]

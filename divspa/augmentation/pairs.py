@@ -5,120 +5,123 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from divspa.arrow import list_column, matrix, padded
+from divspa.arrow import joined_batch, list_column
+from divspa.augmentation.catalogue import Catalogue, nearest_new
 from divspa.augmentation.sampling import hashed_uniforms, rank_weights, sample_without_replacement
+from divspa.augmentation.states import STATE, UserStates
 from divspa.augmentation.weights import SOURCES, WAYS, Sampled, merge_and_weigh
 from divspa.config import DivSPA
+from divspa.errors import ContractError
 
-STATE = ["vector", "clicked", "u2i_ids", "u2i_scores", "u2u2i_ids", "u2u2i_scores"]
 PAIR = ["example_id", "user_id", "item_id", "item_index", "user_features", "history", "history_length"]
 
 
 @dataclass(frozen=True)
-class Catalogue:
-    """What every task knows of the V items: names, vectors, and each item's i2i candidates (id 0 is padding)."""
+class Draws:
+    """What a draw depends on: the settings, the seed and the day (a number)."""
 
-    item_ids: pa.StringArray
-    vectors_VD: np.ndarray
-    i2i_ids_VK: np.ndarray
-    i2i_scores_VK: np.ndarray
-
-
-def augment_batches(
-    batches: Iterable[pa.RecordBatch], catalogue: Catalogue, settings: DivSPA, seed: int, day: int
-) -> Iterator[pa.RecordBatch]:
-    """Read rows sorted by user, each user's state before the user's pairs, and yield the pairs with their draws.
-
-    A user's state is carried into the next batch, so a user may have any number of pairs.
-    """
-    carried: pa.RecordBatch | None = None
-    for batch in batches:
-        is_pair = batch.column("is_pair").to_numpy(zero_copy_only=False)
-        states = batch.filter(pa.array(~is_pair)).select(STATE)
-        if carried is not None:
-            states = pa.Table.from_batches([carried, states]).combine_chunks().to_batches()[0]
-        state_of_row = np.cumsum(~is_pair) - (carried is None)
-        if states.num_rows:
-            carried = states.slice(states.num_rows - 1)
-        pairs = batch.filter(pa.array(is_pair)).select(PAIR)
-        if pairs.num_rows:
-            users = UserStates.of(states, settings.top_k, len(catalogue.vectors_VD))
-            candidates = pair_candidates(users, state_of_row[is_pair], pairs, catalogue, settings)
-            for draw in range(settings.draws):
-                sampled = sample_pairs(candidates, catalogue, settings, (seed, day, draw))
-                yield _as_rows(pairs, sampled, draw, catalogue)
+    settings: DivSPA
+    seed: int
+    day: int
 
 
 @dataclass(frozen=True)
-class UserStates:
-    """U users: vectors, candidates of the two ways that start from a user, and what they clicked.
+class Way:
+    """For N pairs the candidates of one way, best first; item 0 pads.
 
-    `clicked_C` holds row * V + item of every click, ascending.
+    `dropped_N` counts the clicked items that outranked them.
     """
 
-    vectors_UD: np.ndarray
-    ids: dict[str, np.ndarray]
-    scores: dict[str, np.ndarray]
-    clicked_C: np.ndarray
-
-    @classmethod
-    def of(cls, states: pa.RecordBatch, k: int, items: int) -> "UserStates":
-        sizes = np.diff(np.asarray(states.column("clicked").offsets))
-        clicked = states.column("clicked").flatten().to_numpy().astype(np.int64)
-        return cls(
-            matrix(states.column("vector")),
-            {way: padded(states.column(f"{way}_ids"), k, 0) for way in ("u2i", "u2u2i")},
-            {way: padded(states.column(f"{way}_scores"), k, 0) for way in ("u2i", "u2u2i")},
-            np.repeat(np.arange(len(sizes)), sizes) * items + clicked,
-        )
+    ids_NK: NDArray[np.int32]
+    scores_NK: NDArray[np.float32]
+    dropped_N: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """N pairs: keys for the draw, user vectors, and for each way the candidates, scores, ranks and which are usable."""
+    """N pairs: keys for the draw, clicked items, user vectors, and the candidates of each way.
 
-    keys_N: np.ndarray
-    users_ND: np.ndarray
-    by_way: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]
+    `completed_N` marks the pairs whose i2i candidates needed a search of their own.
+    """
+
+    keys_N: NDArray[np.int64]
+    items_N: NDArray[np.int32]
+    users_ND: NDArray[np.float32]
+    by_way: dict[str, Way]
+    completed_N: NDArray[np.bool_]
+
+
+def augment_batches(batches: Iterable[pa.RecordBatch], catalogue: Catalogue, draws: Draws) -> Iterator[pa.RecordBatch]:
+    """The pairs with their sampled positives, one row a pair and draw, from the rows that `with_candidates` reads."""
+    for pairs, candidates in with_candidates(batches, catalogue, draws.settings):
+        for draw in range(draws.settings.draws):
+            yield _as_rows(pairs, sample_pairs(candidates, catalogue, draws, draw), draw, catalogue)
+
+
+def with_candidates(
+    batches: Iterable[pa.RecordBatch], catalogue: Catalogue, settings: DivSPA
+) -> Iterator[tuple[pa.RecordBatch, Candidates]]:
+    """Read rows sorted by user, each user's state before the user's pairs (by example_id), and yield the pairs.
+
+    A user's state is carried into the next batch, so a user may have any number of pairs. Raises ContractError when an
+    example_id repeats.
+    """
+    carried: pa.RecordBatch | None = None
+    previous = np.zeros(0, np.int64)
+    for batch in batches:
+        is_pair_R = batch["is_pair"].to_numpy(zero_copy_only=False)
+        states = batch.filter(pa.array(~is_pair_R)).select(STATE)
+        if carried is not None:
+            states = joined_batch([carried, states])
+        state_R = np.cumsum(~is_pair_R) - (carried is None)
+        if states.num_rows:
+            carried = states.slice(states.num_rows - 1)
+        pairs = batch.filter(pa.array(is_pair_R)).select([name for name in PAIR if name in batch.schema.names])
+        if pairs.num_rows:
+            keys_N = pairs["example_id"].to_numpy()
+            _require_unique(np.concatenate([previous, keys_N]))
+            previous = keys_N[-1:]
+            yield pairs, pair_candidates(UserStates.of(states), state_R[is_pair_R], pairs, catalogue, settings)
+
+
+def _require_unique(keys_N: NDArray[np.int64]) -> None:
+    if (repeated := keys_N[1:][keys_N[1:] == keys_N[:-1]]).size:
+        raise ContractError(
+            "The examples to augment repeat a key", expected="one row an example_id", found=f"{repeated[0]} twice"
+        )
 
 
 def pair_candidates(
-    users: UserStates, state_N: np.ndarray, pairs: pa.RecordBatch, catalogue: Catalogue, settings: DivSPA
+    users: UserStates, state_N: NDArray[np.int64], pairs: pa.RecordBatch, catalogue: Catalogue, settings: DivSPA
 ) -> Candidates:
-    """Bring together what the ways found for each pair; the i2i candidates that the user has clicked are not usable."""
-    items_N = pairs.column("item_index").to_numpy()
-    found = {way: (users.ids[way][state_N], users.scores[way][state_N]) for way in ("u2i", "u2u2i")}
-    found["i2i"] = (catalogue.i2i_ids_VK[items_N], catalogue.i2i_scores_VK[items_N])
-    by_way = {}
+    """Bring together what the ways found for each pair, without what the user has clicked."""
+    items_N, k = pairs["item_index"].to_numpy(), settings.top_k
+    by_way, completed_N = {}, np.zeros(len(items_N), bool)
     for way in settings.ways:
-        ids_NK, scores_NK = found[way]
-        usable_NK = ids_NK > 0
         if way == "i2i":
-            key_NK = state_N[:, None] * len(catalogue.vectors_VD) + ids_NK
-            place_NK = np.searchsorted(users.clicked_C, key_NK)
-            padded_C = np.append(users.clicked_C, -1)
-            usable_NK &= padded_C[place_NK] != key_NK
-        ranks_NK = np.cumsum(usable_NK, axis=1) - 1
-        by_way[way] = ids_NK, scores_NK, ranks_NK, usable_NK & (ranks_NK < settings.top_k)
-    return Candidates(pairs.column("example_id").to_numpy(), users.vectors_UD[state_N], by_way)
+            near = nearest_new(catalogue, items_N, users.clicked.take(state_N), k)
+            by_way[way], completed_N = Way(near.ids_NK, near.scores_NK, near.dropped_N), near.completed_N
+        else:
+            found = users.by_way[way]
+            ids_UK, scores_UK = found.ids.padded(0, k), found.scores.padded(0, k)
+            by_way[way] = Way(ids_UK[state_N], scores_UK[state_N], found.dropped_U[state_N])
+    return Candidates(pairs["example_id"].to_numpy(), items_N, users.vectors_UD[state_N], by_way, completed_N)
 
 
-def sample_pairs(
-    candidates: Candidates, catalogue: Catalogue, settings: DivSPA, draw_key: tuple[int, int, int]
-) -> Sampled:
+def sample_pairs(candidates: Candidates, catalogue: Catalogue, draws: Draws, draw: int) -> Sampled:
     """One independent draw of m items from each way for every pair; a function of (seed, ds, pair, way, draw) alone."""
-    seed, day, draw = draw_key
-    columns = []
-    for way in WAYS:
+    settings, columns = draws.settings, []
+    for number, way in enumerate(WAYS):
         if way not in candidates.by_way:
             columns.append(np.zeros((len(candidates.keys_N), settings.m), np.int64))
             continue
-        ids_NK, scores_NK, ranks_NK, usable_NK = candidates.by_way[way]
-        weights_NK = rank_weights(settings.sampling, ranks_NK, scores_NK, settings.top_k, settings.alpha)
-        uniforms_NK = hashed_uniforms([seed, day, draw, WAYS.index(way), candidates.keys_N[:, None], ids_NK])
-        chosen_NM = sample_without_replacement(weights_NK, usable_NK, uniforms_NK, settings.m)
-        columns.append(np.where(chosen_NM >= 0, np.take_along_axis(ids_NK, chosen_NM, 1), 0))
+        found = candidates.by_way[way]
+        weights = rank_weights(settings.sampling, found.scores_NK, settings.alpha)
+        uniforms_NK = hashed_uniforms([draws.seed, draws.day, draw, number, candidates.keys_N[:, None], found.ids_NK])
+        chosen_NM = sample_without_replacement(weights, found.ids_NK > 0, uniforms_NK, settings.m)
+        columns.append(np.where(chosen_NM >= 0, np.take_along_axis(found.ids_NK, chosen_NM, 1), 0))
     items_NS = np.hstack(columns)
     scores_NS = np.einsum("nd,nsd->ns", candidates.users_ND, catalogue.vectors_VD[items_NS])
     ways_S = np.repeat(np.arange(len(WAYS)), [column.shape[1] for column in columns])
@@ -138,4 +141,4 @@ def _as_rows(pairs: pa.RecordBatch, sampled: Sampled, draw: int, catalogue: Cata
         "sampled_weights": list_column(sampled.weights_NS),
         "sampled_sources": pa.ListArray.from_arrays(offsets, sources),
     }
-    return pa.RecordBatch.from_arrays([*pairs.columns, *added.values()], [*PAIR, *added])
+    return pa.RecordBatch.from_arrays([*pairs.columns, *added.values()], [*pairs.schema.names, *added])

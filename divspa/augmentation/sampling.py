@@ -21,29 +21,30 @@ def hashed_uniforms(parts: list[np.ndarray | int]) -> np.ndarray:
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
-def rank_weights(method: str, ranks_NK: np.ndarray, scores_NK: np.ndarray, top_k: int, alpha: float) -> np.ndarray:
-    """How likely each candidate is to be drawn, up to a factor. Returns [N, K], positive.
+def rank_weights(method: str, scores_NK: np.ndarray, alpha: float) -> np.ndarray:
+    """How likely each of K candidates, best first, is to be drawn, up to a factor. Returns [N or 1, K], positive.
 
-    `uniform`: 1/k each. `importance`: the way's own relevance score; one at or below 0 keeps a tiny chance. `beta`: the
-    mass that beta(alpha, alpha), stretched over the k ranks, gives to the candidate's rank, which counts from 0.
+    `uniform`: 1/K each. `importance`: the way's own relevance score; one at or below 0 keeps a tiny chance. `beta`: the
+    mass that beta(alpha, alpha), stretched over the K ranks, gives to the candidate's rank.
     """
+    top_k = scores_NK.shape[1]
     if method == "uniform":
-        return np.ones(ranks_NK.shape)
+        return np.ones((1, top_k))
     if method == "importance":
         return np.maximum(scores_NK.astype(np.float64), SCORE_FLOOR)
     mass_K = np.diff(stats.beta(alpha, alpha).cdf(np.linspace(0, 1, top_k + 1)))
-    return np.maximum(mass_K, SCORE_FLOOR)[np.minimum(ranks_NK, top_k - 1)]
+    return np.maximum(mass_K, SCORE_FLOOR)[None]
 
 
 def sample_without_replacement(
-    weights_NK: np.ndarray, usable_NK: np.ndarray, uniforms_NK: np.ndarray, m: int
+    weights: np.ndarray, usable_NK: np.ndarray, uniforms_NK: np.ndarray, m: int
 ) -> np.ndarray:
     """Draw m columns of each row one after the other, each with chance proportional to its weight among those left.
 
-    Returns columns [N, m], -1 where fewer than m are usable. This is Efraimidis and Spirakis' rule: the m smallest of
-    -log(u) / w.
+    `weights` is [N, K] or [1, K]. Returns columns [N, m], -1 where fewer than m are usable. This is Efraimidis and
+    Spirakis' rule: the m smallest of -log(u) / w.
     """
-    keys_NK = np.where(usable_NK, -np.log(uniforms_NK) / weights_NK, np.inf)
+    keys_NK = np.where(usable_NK, -np.log(uniforms_NK) / weights, np.inf)
     m = min(m, keys_NK.shape[1])
     smallest_NM = np.argpartition(keys_NK, m - 1, axis=1)[:, :m]
     order_NM = np.argsort(np.take_along_axis(keys_NK, smallest_NM, 1), axis=1, kind="stable")

@@ -1,35 +1,77 @@
-"""Whether an augmentation is healthy, by way."""
+"""Whether an augmentation is healthy, by way, and the gates that it must pass before it is published."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import numpy as np
+from numpy.typing import NDArray
 
-EVERY = "all"
+from divspa.augmentation.tally import EVERY, ROWS, Tally
+from divspa.config import DivSPA
+from divspa.errors import GateError
+from divspa.retrieval.settings import SearchReport
+
+Summary = list[dict[str, Any]]
 
 
-def summarise(augmented: DataFrame, popularity: DataFrame, ways: Sequence[str]) -> DataFrame:
-    """One row a way, and one `all`, over the first draw: how much each way added, how new and how popular it is."""
-    first = augmented.where("draw = 0")
-    clicked = first.join(F.broadcast(popularity), "item_index", "left")
-    totals = clicked.agg(
-        F.count("*").alias("pairs"), F.avg(F.coalesce("popularity", F.lit(0))).alias("mean_popularity_clicked")
-    )
-    entries = F.arrays_zip("sampled_item_indices", "sampled_scores", "sampled_sources")
-    added = first.select(F.explode(entries).alias("entry")).select(
-        F.col("entry.sampled_item_indices").alias("item_index"),
-        F.col("entry.sampled_scores").alias("score"),
-        F.split("entry.sampled_sources", "\\+").alias("found_by"),
-    )
-    real = added.where("item_index > 0").join(F.broadcast(popularity), "item_index")
-    by_way = real.withColumn("way", F.explode(F.concat("found_by", F.array(F.lit(EVERY)))))
-    figures = by_way.groupBy("way").agg(
-        F.count("*").alias("sampled"),
-        F.avg((F.size("found_by") > 1).cast("double")).alias("shared"),
-        F.count_distinct("item_index").alias("distinct_items"),
-        F.avg("score").alias("mean_score"),
-        F.avg("popularity").alias("mean_popularity"),
-    )
-    listed = augmented.sparkSession.createDataFrame([(way,) for way in (*ways, EVERY)], "way string")
-    filled = listed.join(figures, "way", "left").fillna(0, ["sampled", "shared", "distinct_items"])
-    return filled.crossJoin(totals).withColumn("sampled_per_pair", F.col("sampled") / F.col("pairs"))
+def summarise(
+    tally: Tally, popularity_V: NDArray[np.int64], searches: Mapping[str, SearchReport], settings: DivSPA
+) -> Summary:
+    """The rows of augmentation_summary: one a way, and one `all`; shares and means of nothing are null."""
+    rows = []
+    for row, way in enumerate(ROWS):
+        if way not in (*settings.ways, EVERY):
+            continue
+        added_V, found, search = tally.added_RV[row], int(tally.found_R[row]), searches.get(way)
+        added = int(added_V.sum())
+        rows.append(
+            {
+                "way": way,
+                "pairs": tally.pairs,
+                "candidates_per_pair": found / tally.pairs,
+                "new": _ratio(tally.found_R[row], tally.found_R[row] + tally.dropped_R[row]),
+                "overlap": _ratio(tally.common_R[row], found),
+                "completed": tally.completed if way == "i2i" else None,
+                "sampled": added,
+                "sampled_per_pair": added / tally.pairs,
+                "shared": _ratio(tally.shared_R[row], added),
+                "distinct_items": int((added_V > 0).sum()),
+                "distinct_items_clicked": int((tally.clicked_V > 0).sum()),
+                "mean_score": _ratio(tally.scores_R[row], added),
+                "mean_popularity": _ratio(added_V @ popularity_V, added),
+                "mean_popularity_clicked": float(tally.clicked_V @ popularity_V / tally.pairs),
+                "search_plan": search and search.plan,
+                "search_recall": search and search.recall,
+                "search_nprobe": search and search.nprobe,
+            }
+        )
+    return rows
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def check_gates(summary: Summary, settings: DivSPA) -> list[str]:
+    """Warnings to show. Raises GateError, naming every gate that fails and by how much."""
+    gates, failures, warnings = settings.gates, [], []
+    for row in summary:
+        way = row["way"]
+        most = settings.m * (len(settings.ways) if way == EVERY else 1)
+        floor = (gates.filled if way == EVERY else gates.way_filled) * most
+        if row["sampled_per_pair"] < floor:
+            failures.append(f"{way} added {row['sampled_per_pair']:.4g} a pair where {floor:.4g} is the least")
+        spread = row["distinct_items"] / row["distinct_items_clicked"]
+        if 0 < spread < gates.warn_spread:
+            warnings.append(
+                f"{way} added {row['distinct_items']} distinct items, {spread:.2%} as many as were clicked "
+                f"(expected {gates.warn_spread:.2%} or more): the model may be teaching popularity"
+            )
+    if failures:
+        raise GateError(
+            "The augmentation fails a gate and was not published",
+            expected="positives added by every way",
+            found="; ".join(failures),
+            remedy="look at the embeddings, take the empty way out of `divspa.ways`, or lower `divspa.gates`",
+        )
+    return warnings

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pyspark.sql import SparkSession
 
 from divspa.arrow import list_column
+from divspa.augmentation.sampling import hashed_uniforms
 
 CLUSTERS = 2000
 NOISE = 0.7
@@ -26,21 +27,22 @@ class Embeddings:
         """Write `rows` rows (id BIGINT, vector ARRAY<FLOAT>) as parquet; `part` tells users from items."""
         files = -(-rows // FILE_ROWS)
         ids = spark.range(0, rows, 1, files)
-        made = ids.mapInArrow(lambda batches: self._made(batches, part), "id bigint, vector array<float>")
+        made = ids.mapInArrow(lambda batches: self.made(batches, part), "id bigint, vector array<float>")
         made.write.mode("overwrite").parquet(path)
 
-    def _made(self, batches: Iterable[pa.RecordBatch], part: int) -> Iterator[pa.RecordBatch]:
+    def centres(self, ids_N: NDArray[np.int64], part: int) -> NDArray[np.int64]:
+        """The number of the centre that each row lies around."""
+        return (CLUSTERS * hashed_uniforms([self.seed, part, ids_N]) ** 2).astype(np.int64)
+
+    def made(self, batches: Iterable[pa.RecordBatch], part: int) -> Iterator[pa.RecordBatch]:
+        """A vector for each id; a batch's noise depends on its first id."""
         centres_CD = np.random.default_rng(self.seed).standard_normal((CLUSTERS, self.dim))
         centres_CD /= np.linalg.norm(centres_CD, axis=1, keepdims=True)
         for batch in filter(len, batches):
             ids_N = batch["id"].to_numpy()
             rng = np.random.default_rng([self.seed, part, int(ids_N[0])])
-            yield pa.RecordBatch.from_arrays(
-                [batch["id"], list_column(self._drawn(rng, centres_CD, len(ids_N)))], ["id", "vector"]
-            )
-
-    def _drawn(self, rng: np.random.Generator, centres_CD: NDArray[np.float64], count: int) -> NDArray[np.float32]:
-        centre_N = (CLUSTERS * rng.random(count) ** 2).astype(np.int64)
-        noise_ND = rng.standard_normal((count, self.dim)) * (NOISE / self.dim**0.5)
-        vectors_ND = centres_CD[centre_N] + noise_ND
-        return (vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)).astype(np.float32)
+            noise_ND = rng.standard_normal((len(ids_N), self.dim)) * (NOISE / self.dim**0.5)
+            vectors_ND = centres_CD[self.centres(ids_N, part)] + noise_ND
+            vectors_ND /= np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+            columns = [batch["id"], list_column(vectors_ND.astype(np.float32))]
+            yield pa.RecordBatch.from_arrays(columns, ["id", "vector"])

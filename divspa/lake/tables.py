@@ -61,8 +61,10 @@ class Lake:
         """
         return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
 
-    def replace_day(self, table: Table, rows: DataFrame, ds: date, **partition: object) -> None:
-        """Replace one day, or a partition of it.
+    def replace_day(
+        self, table: Table, rows: DataFrame, ds: date, *, unique: bool = False, **partition: object
+    ) -> None:
+        """Replace one day, or a partition of it; `unique` rows are known to repeat no key and are not kept for a check.
 
         Raises ContractError, and leaves the table as it was, when keys repeat within the day, a column is missing or
         of another type, or a NOT NULL or CHECK constraint is broken.
@@ -71,9 +73,9 @@ class Lake:
         rows = rows.withColumns({key: F.lit(value) for key, value in scope.items()})
         rows = _conform(rows, table)
         self._create(table)
-        rows.persist()
         try:
-            _require_unique(rows, table, scope)
+            if not unique:
+                _require_unique(rows.persist(), table, scope)
             writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
             writer.save(self.path(table))
         except PySparkException as error:

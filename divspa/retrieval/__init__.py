@@ -1,7 +1,7 @@
 """Top-k search with FAISS over Spark."""
 
 from divspa.retrieval.failures import worker_errors
-from divspa.retrieval.plans import SearchReport, search, top_k
-from divspa.retrieval.settings import SearchSettings
+from divspa.retrieval.plans import search, top_k
+from divspa.retrieval.settings import SearchReport, SearchSettings
 
 __all__ = ["SearchReport", "SearchSettings", "search", "top_k", "worker_errors"]

@@ -10,8 +10,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from divspa.lists import Lists, offsets_of
 from divspa.retrieval.kernel import Shard, build_shard, search
-from divspa.retrieval.lists import Lists, offsets_of
 from divspa.retrieval.placement import Routes, spread
 
 ITERATIONS = 10

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divspa.errors import TrainingError
-from divspa.retrieval.lists import Lists, empty_lists, offsets_of
+from divspa.lists import Lists, empty_lists, offsets_of
 from divspa.retrieval.ordering import NOTHING, first_sorted, keys_of, positions_of, scores_of
 from divspa.retrieval.shard import Shard, build_shard, lengths_of
 

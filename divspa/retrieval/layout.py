@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from divspa.retrieval.lists import Lists, offsets_of
+from divspa.lists import Lists, offsets_of
 
 
 def divide(centroids_CD: NDArray[np.float32], sizes_C: NDArray[np.int64], slots: int) -> Lists:

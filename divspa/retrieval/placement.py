@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from divspa.retrieval.lists import Lists
+from divspa.lists import Lists
 
 
 @dataclass(frozen=True)

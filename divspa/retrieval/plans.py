@@ -1,8 +1,6 @@
 """Top-k search of one table of vectors in another, as a Spark job; the plan follows from the sizes."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 from pyspark.sql import DataFrame
 
@@ -12,27 +10,13 @@ from divspa.retrieval.inputs import Request, Sizes, conform, measure, spread_eve
 from divspa.retrieval.placement import EvenPlacement
 from divspa.retrieval.routed import Routing, plan_routing
 from divspa.retrieval.scatter import search_scattered
-from divspa.retrieval.settings import SearchSettings
+from divspa.retrieval.settings import Plan, SearchReport, SearchSettings
 
-Plan = Literal["broadcast", "sharded", "routed"]
 SHARD_MB = 128
 MIN_SHARDS = 4
 ROUTED_ROWS = 200_000
 ROUTED_PAIRS = 10**11
 WORTHWHILE = 1 / 8
-
-
-@dataclass(frozen=True)
-class SearchReport:
-    """What a search decided and measured; an exact plan has recall 1 by construction."""
-
-    plan: Plan
-    queries: int
-    rows: int
-    recall: float = 1.0
-    nprobe: int = 0
-    clusters: int = 0
-    shards: int = 1
 
 
 def top_k(

@@ -16,13 +16,13 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.errors import TrainingError
+from divspa.lists import Lists
 from divspa.retrieval.clusters import ClusterPlacement, Clusters, only, probes_needed, recall_by_nprobe, train
 from divspa.retrieval.columns import ids_from, lists_from, vectors_from
 from divspa.retrieval.failures import worker_errors
 from divspa.retrieval.inputs import Request
 from divspa.retrieval.kernel import TopK, best_of, build_shard, joined, search
 from divspa.retrieval.layout import divide
-from divspa.retrieval.lists import Lists
 from divspa.retrieval.settings import SearchSettings
 from divspa.retrieval.worker import start_task
 

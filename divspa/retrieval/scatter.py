@@ -14,20 +14,13 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from divspa.arrow import packed, packed_rows, unpacked, whole_groups
 from divspa.errors import ContractError
+from divspa.lists import Lists
 from divspa.retrieval.checks import checked
-from divspa.retrieval.columns import (
-    ids_from,
-    lists_from,
-    packed,
-    packed_rows,
-    result_batch,
-    unpacked,
-    vectors_from,
-)
+from divspa.retrieval.columns import ids_from, lists_from, result_batch, vectors_from
 from divspa.retrieval.inputs import RESULT_SCHEMA, Request
 from divspa.retrieval.kernel import Shard, TopK, best_of, build_shard, search
-from divspa.retrieval.lists import Lists
 from divspa.retrieval.placement import Placement, Routes
 from divspa.retrieval.worker import start_task
 
@@ -156,22 +149,10 @@ def _answer(part: pa.RecordBatch, shard: Shard, division: Division) -> pa.Record
 
 
 def _merge(batches: Batches, division: Division) -> Iterator[pa.RecordBatch]:
-    """One row a query from its consecutive partial lists; the last query of a batch may go on in the next one."""
+    """One row a query from its consecutive partial lists."""
     start_task()
-    waiting: pa.RecordBatch | None = None
-    for batch in filter(len, batches):
-        joined = batch if waiting is None else _joined(waiting, batch)
-        ids_M = joined["id"].to_numpy()
-        last = int(np.searchsorted(ids_M, ids_M[-1]))
-        waiting = joined.slice(last)
-        if last:
-            yield _merged(joined.slice(0, last), division)
-    if waiting is not None:
-        yield _merged(waiting, division)
-
-
-def _joined(first: pa.RecordBatch, second: pa.RecordBatch) -> pa.RecordBatch:
-    return pa.Table.from_batches([first, second]).combine_chunks().to_batches()[0]
+    for partials in whole_groups(batches, "id"):
+        yield _merged(partials, division)
 
 
 def _merged(partials: pa.RecordBatch, division: Division) -> pa.RecordBatch:

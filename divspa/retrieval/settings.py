@@ -1,10 +1,13 @@
-"""The settings of a search."""
+"""The settings of a search, and its report."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from divspa.config import Section
+
+Plan = Literal["broadcast", "sharded", "routed"]
 
 
 class SearchSettings(Section):
@@ -23,3 +26,16 @@ class SearchSettings(Section):
     shards: Annotated[int, Field(ge=0)] = 0
     broadcast_mb: Annotated[int, Field(ge=0)] = 256
     seed: Annotated[int, Field(ge=0)] = 17
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What a search decided and measured; an exact plan has recall 1 by construction."""
+
+    plan: Plan
+    queries: int
+    rows: int
+    recall: float = 1.0
+    nprobe: int = 0
+    clusters: int = 0
+    shards: int = 1

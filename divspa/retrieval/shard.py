@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divspa.errors import ContractError
-from divspa.retrieval.lists import Lists, offsets_of
+from divspa.lists import Lists, offsets_of
 
 HASHED_ROWS = 2**16
 

@@ -34,7 +34,7 @@ def test_hashed_uniforms_depend_on_every_part_and_on_nothing_else() -> None:
 )
 def test_the_first_drawn_item_follows_the_stated_distribution(method: str, alpha: float) -> None:
     scores = np.array([[0.9, 0.7, 0.4, 0.2, 0.1]])
-    weights = rank_weights(method, np.arange(5)[None], scores, 5, alpha)[0]
+    weights = rank_weights(method, scores, alpha)[0]
     stated = {
         "uniform": np.full(5, 0.2),
         "importance": scores[0] / scores.sum(),
@@ -60,6 +60,6 @@ def test_unusable_candidates_are_never_drawn_and_missing_ones_are_minus_one() ->
 
 
 def test_importance_gives_a_negative_score_a_tiny_chance() -> None:
-    weights = rank_weights("importance", np.arange(2)[None], np.array([[0.5, -0.5]]), 2, 1.0)
+    weights = rank_weights("importance", np.array([[0.5, -0.5]]), 1.0)
     assert weights[0, 1] > 0
     assert weights[0, 1] < 1e-5 * weights[0, 0]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from divspa.lists import Lists, offsets_of
 from divspa.retrieval.kernel import TopK
-from divspa.retrieval.lists import Lists, offsets_of
 
 Found = list[list[tuple[int, float]]]
 

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import as_lists
 
+from divspa.arrow import packed, packed_rows, padded, unpacked
 from divspa.errors import ContractError
-from divspa.retrieval.columns import ids_from, lists_from, packed, packed_rows, unpacked, vectors_from
-from divspa.retrieval.lists import Lists
+from divspa.lists import Lists
+from divspa.retrieval.columns import ids_from, lists_from, vectors_from
 
 ragged = st.lists(st.lists(st.integers(-(2**60), 2**60), max_size=5), max_size=8)
 
@@ -31,6 +32,7 @@ def test_take_keep_append_and_pad(values: list[list[int]], data: st.DataObject) 
     assert lists.owners.tolist() == [i for i, value in enumerate(values) for _ in value]
     width = max(map(len, values), default=0)
     assert lists.padded(-7).tolist() == [value + [-7] * (width - len(value)) for value in values]
+    assert lists.padded(-7, 2).tolist() == [[*value, -7, -7][:2] for value in values]
 
 
 @settings(deadline=None)
@@ -38,11 +40,15 @@ def test_take_keep_append_and_pad(values: list[list[int]], data: st.DataObject) 
 def test_lists_survive_arrow_even_from_a_slice(values: list[list[int]], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(values)))
     assert plain(unpacked(packed(as_lists(values)).slice(start), np.int64)) == values[start:]
-    assert plain(lists_from(pa.array(values, pa.list_(pa.int64())).slice(start))) == values[start:]
+    column = pa.array(values, pa.list_(pa.int64())).slice(start)
+    assert plain(lists_from(column)) == values[start:]
+    assert padded(column, 3, 0).tolist() == [(value + [0] * 3)[:3] for value in values[start:]]
 
 
 def test_a_null_list_is_empty() -> None:
-    assert plain(lists_from(pa.array([[1], None, [2, 3]], pa.list_(pa.int64())))) == [[1], [], [2, 3]]
+    column = pa.array([[1], None, [2, 3]], pa.list_(pa.int64()))
+    assert plain(lists_from(column)) == [[1], [], [2, 3]]
+    assert padded(column, 1, 0).tolist() == [[1], [0], [2]]
 
 
 def test_vectors_survive_arrow_even_from_a_slice() -> None:

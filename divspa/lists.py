@@ -43,12 +43,13 @@ class Lists:
             self.offsets_N1 + np.arange(len(self) + 1), np.insert(self.values_M, self.offsets_N1[1:], values_N)
         )
 
-    def padded(self, fill: object) -> NDArray:
-        """An array (N, longest length) whose rows end in `fill`."""
+    def padded(self, fill: object, width: int | None = None) -> NDArray:
+        """An array (N, width) whose rows are cut there or end in `fill`; by default as wide as the longest list."""
         lengths_N = self.lengths
-        width = int(lengths_N.max(initial=0))
+        width = int(lengths_N.max(initial=0)) if width is None else width
+        place_NW, taken_NW = self.offsets_N1[:-1, None] + np.arange(width), np.arange(width) < lengths_N[:, None]
         full_NW = np.full((len(self), width), fill, dtype=self.values_M.dtype)
-        full_NW[np.arange(width) < lengths_N[:, None]] = self.values_M
+        full_NW[taken_NW] = self.values_M[place_NW[taken_NW]]
         return full_NW
 
 

@@ -1,0 +1,117 @@
+"""What every task knows of the items, and the items of i2i: near a clicked item and not clicked by the user."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from divspa.lists import Lists, offsets_of
+from divspa.retrieval.kernel import Shard, build_shard, search
+
+TABLE_BITS = 20
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """V items by index, of which `addable_A` (ascending) may be added as positives; item 0 is padding.
+
+    `nearest_VW` holds the addable items nearest to each item, best first, with their scores: more than a way's top k,
+    because a user's clicked items are passed over.
+    """
+
+    item_ids: pa.StringArray
+    vectors_VD: NDArray[np.float32]
+    addable_A: NDArray[np.int64]
+    nearest_VW: NDArray[np.int32]
+    scores_VW: NDArray[np.float32]
+
+    @property
+    def size(self) -> int:
+        return len(self.vectors_VD)
+
+    @cached_property
+    def is_addable(self) -> NDArray[np.bool_]:
+        """Which of the V items may be added (V,)."""
+        return np.bincount(self.addable_A, minlength=self.size) > 0
+
+    @cached_property
+    def shard(self) -> Shard:
+        return build_shard(self.addable_A, self.vectors_VD[self.addable_A])
+
+
+@dataclass(frozen=True)
+class Near:
+    """For N pairs the k items nearest to the clicked one that the user has not clicked; 0 pads.
+
+    `dropped_N` counts the clicked items that were passed over, `completed_N` marks pairs that needed a search of their
+    own.
+    """
+
+    ids_NK: NDArray[np.int32]
+    scores_NK: NDArray[np.float32]
+    dropped_N: NDArray[np.int64]
+    completed_N: NDArray[np.bool_]
+
+
+def nearest_new(catalogue: Catalogue, items_N: NDArray[np.integer], clicked: Lists, k: int) -> Near:
+    """Pass over what the user clicked (`clicked`, ascending); where the kept neighbours run out, search all items."""
+    ids_NW, scores_NW = catalogue.nearest_VW[items_N], catalogue.scores_VW[items_N]
+    as_lists = Lists(np.arange(len(ids_NW) + 1) * ids_NW.shape[1], ids_NW.ravel())
+    is_clicked_NW = among(as_lists, clicked, catalogue.size).reshape(ids_NW.shape)
+    new_NW = (ids_NW > 0) & ~is_clicked_NW
+    rank_NW = np.cumsum(new_NW, axis=1) - 1
+    taken_NW = new_NW & (rank_NW < k)
+    row_T, rank_T = np.nonzero(taken_NW)[0], rank_NW[taken_NW]
+    ids_NK, scores_NK = np.zeros((len(items_N), k), np.int32), np.zeros((len(items_N), k), np.float32)
+    ids_NK[row_T, rank_T], scores_NK[row_T, rank_T] = ids_NW[taken_NW], scores_NW[taken_NW]
+    short_N = (ids_NK[:, -1] == 0) & (ids_NW[:, -1] > 0)
+    if short_N.any():
+        rows = np.flatnonzero(short_N)
+        exclude = clicked.take(rows).append(items_N[rows])
+        found = search(catalogue.shard, catalogue.vectors_VD[items_N[rows]], k, exclude)
+        ids_NK[rows] = Lists(found.offsets_N1, found.ids_M).padded(0, k)
+        scores_NK[rows] = Lists(found.offsets_N1, found.scores_M).padded(0, k)
+    return Near(ids_NK, scores_NK, (is_clicked_NW & (rank_NW < k - 1)).sum(axis=1), short_N)
+
+
+def among(asked: Lists, known: Lists, size: int) -> NDArray[np.bool_]:
+    """Which asked ids (below `size`) are in the list of the same number in `known`, whose lists are ascending."""
+    known_M = known.owners * size + known.values_M
+    asked_P = asked.owners * size + asked.values_M
+    # Few are: a table of one bit of hash answers most, and the sorted list is asked about the rest.
+    seen_B = np.zeros(2**TABLE_BITS, bool)
+    seen_B[_bucket(known_M)] = True
+    is_known_P = seen_B[_bucket(asked_P)]
+    maybe = np.flatnonzero(is_known_P)
+    if len(maybe):
+        place_Q = np.minimum(np.searchsorted(known_M, asked_P[maybe]), len(known_M) - 1)
+        is_known_P[maybe] = known_M[place_Q] == asked_P[maybe]
+    return is_known_P
+
+
+def _bucket(keys_P: NDArray[np.int64]) -> NDArray[np.int64]:
+    hashed_P = keys_P.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (hashed_P >> np.uint64(64 - TABLE_BITS)).astype(np.int64)
+
+
+def best_of_pools(
+    users_UD: NDArray[np.float32], pools: Lists, vectors_VD: NDArray[np.float32], k: int
+) -> tuple[Lists, Lists]:
+    """The k items of each user's pool that the user's vector scores highest, and their scores; ties by item."""
+    scores_P = dots(users_UD, pools, vectors_VD)
+    order_P = np.lexsort((pools.values_M, -scores_P, pools.owners))
+    place_P = np.arange(len(order_P)) - np.repeat(pools.offsets_N1[:-1], pools.lengths)
+    best, offsets = order_P[place_P < k], offsets_of(np.minimum(pools.lengths, k))
+    return Lists(offsets, pools.values_M[best]), Lists(offsets, scores_P[best])
+
+
+def dots(users_UD: NDArray[np.float32], items: Lists, vectors_VD: NDArray[np.float32]) -> NDArray[np.float32]:
+    """s(u, v) of each user and each item in the user's list, by pieces that stay small."""
+    owners_P, piece = items.owners, 2**16
+    scores_P = np.empty(len(owners_P), np.float32)
+    for start in range(0, len(owners_P), piece):
+        part = slice(start, start + piece)
+        scores_P[part] = np.einsum("pd,pd->p", users_UD[owners_P[part]], vectors_VD[items.values_M[part]])
+    return scores_P

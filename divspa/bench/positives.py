@@ -1,0 +1,116 @@
+"""A synthetic log as the tables that the stage `augment` reads: users click around their own centre of interest."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from divspa.arrow import list_column
+from divspa.augmentation.sampling import hashed_uniforms
+from divspa.bench.vectors import CLUSTERS, FILE_ROWS, Embeddings
+from divspa.lake.tables import Lake
+from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES, Table
+
+USERS, ITEMS = 0, 1
+OWN_CENTRE = 0.7
+HISTORY = 50
+FIELDS = 8
+CLICKS = "id bigint, row int, item int, history array<int>, history_length int"
+
+
+@dataclass(frozen=True)
+class Positives:
+    """About `pairs` distinct clicks; a user's number of clicks is exponential, and most lie around one centre."""
+
+    pairs: int
+    users: int
+    items: int
+    embeddings: Embeddings
+
+    def write(self, lake: Lake, ds: date, model: str) -> None:
+        """Write the tables of one day without their contracts' checks, which are not what is measured."""
+        made = {
+            part: lake.spark.range(0, rows, 1, -(-rows // FILE_ROWS)).mapInArrow(
+                lambda batches, part=part: self.embeddings.made(batches, part), "id bigint, vector array<float>"
+            )
+            for part, rows in ((USERS, self.users), (ITEMS, self.items))
+        }
+        user_id, item_index = F.concat(F.lit("user-"), "id"), F.col("id").cast("int") + 2
+        user = {"user_id": user_id, "user_key": F.xxhash64(user_id), "as_of": F.lit("cutoff"), "model": F.lit(model)}
+        item = {"item_index": item_index, "item_id": F.concat(F.lit("item-"), item_index), "model": F.lit(model)}
+        _save(lake, USER_EMBEDDINGS, made[USERS].withColumns(user), ds)
+        _save(lake, ITEM_EMBEDDINGS, made[ITEMS].withColumns(item), ds)
+        clicks = lake.spark.range(0, self.users, 1, -(-self.users // FILE_ROWS)).mapInArrow(self._clicks, CLICKS)
+        encoded = F.array(*[F.pmod(F.xxhash64("id", F.lit(field)), F.lit(1000)).cast("int") for field in range(FIELDS)])
+        pairs = clicks.withColumns(user | {"user_features": encoded}).withColumns(
+            {
+                "split": F.lit("train"),
+                "example_id": F.xxhash64("user_id", "row"),
+                "item_id": F.concat(F.lit("item-"), "item"),
+                "item_index": F.col("item"),
+                "clicked_at": F.lit(ds).cast("timestamp"),
+                "seen": F.lit(False),
+            }
+        )
+        _save(lake, EXAMPLES, pairs, ds)
+        written = lake.read_day(EXAMPLES, ds)
+        states = written.groupBy("user_id", "user_key").agg(
+            F.sort_array(F.collect_list("item_index")).alias("clicked"),
+            *[F.max_by(name, "history_length").alias(name) for name in ("user_features", "history", "history_length")],
+        )
+        _save(lake, USER_FEATURES, states.withColumn("as_of", F.lit("cutoff")), ds)
+        counted = written.groupBy("item_index", "item_id").agg(F.count("*").alias("popularity"))
+        _save(lake, ITEM_FEATURES, counted.withColumn("item_features", F.array(F.col("item_index"))), ds)
+
+    def _clicks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        centre_V = self.embeddings.centres(np.arange(self.items), ITEMS)
+        by_centre_V = np.argsort(centre_V, kind="stable")
+        starts_C1 = np.searchsorted(centre_V[by_centre_V], np.arange(CLUSTERS + 1))
+        for batch in filter(len, batches):
+            ids_N = batch["id"].to_numpy()
+            counts_N = self._counts(ids_N)
+            owner_M = np.repeat(np.arange(len(ids_N)), counts_N)
+            place_M = np.arange(len(owner_M)) - np.repeat(np.cumsum(counts_N) - counts_N, counts_N)
+            user_M = ids_N[owner_M]
+            centre_M = self.embeddings.centres(ids_N, USERS)[owner_M]
+            own_M = self._uniforms(2, user_M, place_M) < OWN_CENTRE
+            own_M &= starts_C1[centre_M] < starts_C1[centre_M + 1]
+            spread_M = self._uniforms(3, user_M, place_M) ** 2
+            size_M = starts_C1[centre_M + 1] - starts_C1[centre_M]
+            near_M = by_centre_V[np.minimum(starts_C1[centre_M] + (spread_M * size_M).astype(np.int64), self.items - 1)]
+            item_M = 2 + np.where(own_M, near_M, (spread_M * self.items).astype(np.int64))
+            _, first_F = np.unique(owner_M * (self.items + 2) + item_M, return_index=True)
+            kept_F = np.sort(first_F)
+            yield _as_clicks(ids_N, owner_M[kept_F], item_M[kept_F])
+
+    def _counts(self, ids_N: NDArray[np.int64]) -> NDArray[np.int64]:
+        more_N = -np.log(self._uniforms(4, ids_N, np.zeros_like(ids_N))) * (self.pairs / self.users - 0.5)
+        return np.minimum(1 + more_N.astype(np.int64), max(self.items // 2, 1))
+
+    def _uniforms(self, purpose: int, ids_M: NDArray[np.int64], place_M: NDArray[np.int64]) -> NDArray[np.float64]:
+        return hashed_uniforms([self.embeddings.seed, purpose, ids_M, place_M])
+
+
+def _as_clicks(ids_N: NDArray[np.int64], owner_M: NDArray[np.int64], item_M: NDArray[np.int64]) -> pa.RecordBatch:
+    """One row a click, with the user's clicks before it as its history."""
+    counts_N = np.bincount(owner_M, minlength=len(ids_N))
+    place_M = np.arange(len(owner_M)) - np.repeat(np.cumsum(counts_N) - counts_N, counts_N)
+    length_M = np.minimum(place_M, HISTORY)
+    source_ML = (np.arange(len(owner_M)) - length_M)[:, None] + np.arange(HISTORY)
+    real_ML = np.arange(HISTORY) < length_M[:, None]
+    history_ML = np.where(real_ML, item_M[np.where(real_ML, source_ML, 0)], 0).astype(np.int32)
+    columns = [ids_N[owner_M], place_M.astype(np.int32), item_M.astype(np.int32)]
+    arrays = [*map(pa.array, columns), list_column(history_ML), pa.array(length_M.astype(np.int32))]
+    return pa.RecordBatch.from_arrays(arrays, ["id", "row", "item", "history", "history_length"])
+
+
+def _save(lake: Lake, table: Table, rows: DataFrame, ds: date) -> None:
+    given = {"ds": F.lit(ds), "model_version": F.lit("bench")}
+    rows = rows.withColumns({name: value for name, value in given.items() if name not in rows.columns})
+    typed = [F.col(column.name).cast(column.type).alias(column.name) for column in table.columns]
+    rows.select(typed).write.format("delta").partitionBy(*table.partitioned_by).save(lake.path(table))
