@@ -136,6 +136,23 @@ def bench_augment(
         write(json.dumps(measure(pairs, *sizes, dim, seed), indent=None if as_json else 2))
 
 
+@bench.command("training")
+def bench_training(
+    examples: Annotated[int, typer.Option(min=1)] = 400_000,
+    items: Annotated[int, typer.Option(min=1)] = 42_000,
+    users: Annotated[int, typer.Option(min=1, help="Values of the field of the user's own id.")] = 100_000,
+    batch_size: Annotated[int, typer.Option(min=1)] = 1024,
+    model: str = "youtube_dnn",
+    seed: int = 17,
+    as_json: AsJson = False,
+) -> None:
+    """Training through petastorm, beside the same training on tensors in memory."""
+    with _only_results_on_stdout(True) as write, step("bench training"):
+        from divspa.bench.training import bench_training as measure
+
+        write(json.dumps(measure(examples, items, users, batch_size, model, seed), indent=None if as_json else 2))
+
+
 def run_job(stage: str) -> None:
     """The entry point of `jobs/STAGE.py`: run one stage with --config, --ds and --set."""
 

@@ -38,8 +38,8 @@ PAIRS_PER_TASK = 500_000
 def augment(lake: Lake, config: Config, ds: date) -> None:
     """Write augmented_positives and augmentation_summary of one day, from the base model's embeddings.
 
-    Teacher, neighbours and candidates know the training split only: what is held out for validation counts as not
-    clicked. Raises GateError, before anything is written, when
+    Teacher, neighbours and candidates know the training split only: what is held out for validation counts as
+    not clicked. Raises GateError, before anything is written, when
     the summary fails a gate.
     """
     settings, base = config.divspa, config.model.name
@@ -78,7 +78,7 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
 
 
 def without_held_out(users: DataFrame, examples: DataFrame, ds: date) -> DataFrame:
-    """user_key and clicked, less the clicks of the split `valid`: otherwise no way could add what validation asks for."""
+    """user_key and clicked, less those of the split `valid`, or no way could add what validation asks for."""
     valid = examples.where((F.col("ds") == F.lit(ds)) & (F.col("split") == "valid"))
     held_out = valid.groupBy("user_key").agg(F.collect_set("item_index").alias("held_out"))
     joined = users.join(F.broadcast(held_out), "user_key", "left")

@@ -1,0 +1,120 @@
+"""How fast a model trains through petastorm, beside the same training on tensors in memory."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from divspa.arrow import list_column
+from divspa.bench.measure import measured, reference
+from divspa.config import Model, Training
+from divspa.data.batches import Batch
+from divspa.models.layout import FieldSlot, Layout
+from divspa.training.fit import Job, Trainer
+from divspa.training.ranks import Ranks
+
+ROW_GROUP = 50_000
+HISTORY, USER_FIELDS, ITEM_FIELDS = 20, 3, 2
+FIELD_VALUES = 1000
+
+
+def bench_training(examples: int, items: int, users: int, batch_size: int, model: str, seed: int) -> dict[str, Any]:
+    """One epoch over synthetic examples of so many items and users (a field of their own), after a short first one."""
+    with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder:
+        job = _job(Path(folder), examples, items, users, batch_size, model, seed)
+        arrays = _arrays(examples, items, users, seed)
+        _write(Path(folder), arrays, items)
+        short = replace(job, files=[job.files[0][:1]], rows=min(ROW_GROUP, examples))
+        _Plain(short, Ranks(), lambda count, note: None).one_epoch()
+        with measured() as ours:
+            _Plain(job, Ranks(), lambda count, note: None).one_epoch()
+        with measured() as theirs:
+            _InMemory(job, arrays).one_epoch()
+    return {
+        "bench": "training",
+        "sizes": {"examples": examples, "items": items, "users": users, "batch_size": batch_size, "model": model},
+        "threads": torch.get_num_threads(),
+        "ours": ours.as_json(examples),
+        "references": {"in_memory": reference(ours.seconds, theirs.seconds, examples)},
+    }
+
+
+class _Plain(Trainer):
+    """The product's own training, one epoch of it and without checkpoints."""
+
+    def one_epoch(self) -> None:
+        self._finish_epoch(self.point.load(self.model, self.optimizer, self.generator))
+
+
+class _InMemory(_Plain):
+    """The limit: the same model, loss, optimiser and batches, with the examples as shuffled tensors."""
+
+    def __init__(self, job: Job, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__(job, Ranks(), lambda count, note: None)
+        self.tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        order = torch.randperm(self.job.rows, generator=torch.Generator().manual_seed(epoch))
+        for chosen in order.split(self.settings.batch_size):
+            yield Batch(
+                self.tensors["example_id"][chosen],
+                self.tensors["user_features"][chosen],
+                self.tensors["history"][chosen],
+                self.tensors["item_index"][chosen].unsqueeze(1),
+                torch.ones(len(chosen), 1),
+            )
+
+
+def _arrays(examples: int, items: int, users: int, seed: int) -> dict[str, np.ndarray]:
+    """Examples whose items and past items are long-tailed; the first user field is the user's own id."""
+    rng = np.random.default_rng(seed)
+    fields = rng.integers(2, FIELD_VALUES, (examples, USER_FIELDS + 1), dtype=np.int32)
+    fields[:, 0] = rng.integers(2, users + 2, examples)
+    return {
+        "example_id": np.arange(examples),
+        "user_features": fields,
+        "history": _popular(rng, (examples, HISTORY), items),
+        "item_index": _popular(rng, (examples,), items),
+    }
+
+
+def _popular(rng: np.random.Generator, shape: tuple[int, ...], items: int) -> np.ndarray:
+    """Item indices whose popularity falls with the square root of their rank."""
+    return (2 + items * rng.random(shape) ** 2).astype(np.int32)
+
+
+def _write(folder: Path, arrays: dict[str, np.ndarray], items: int) -> None:
+    for part, start in enumerate(range(0, len(arrays["item_index"]), ROW_GROUP)):
+        rows = {name: values[start : start + ROW_GROUP] for name, values in arrays.items()}
+        columns = {name: pa.array(v) if v.ndim == 1 else list_column(v) for name, v in rows.items()}
+        pq.write_table(pa.table(columns), folder / f"part-{part:05}.parquet")
+    index = np.arange(2, items + 2, dtype=np.int32)
+    features = np.random.default_rng(1).integers(2, FIELD_VALUES, (items, ITEM_FIELDS), dtype=np.int32)
+    table = pa.table(
+        {"item_index": index, "item_features": list_column(features), "popularity": index.astype(np.int64)}
+    )
+    pq.write_table(table, folder / "items.parquet")
+
+
+def _job(folder: Path, examples: int, items: int, users: int, batch_size: int, model: str, seed: int) -> Job:
+    fields = tuple(FieldSlot(name=f"user_{i}", width=1, cardinality=FIELD_VALUES) for i in range(USER_FIELDS))
+    own = FieldSlot(name="user_id", width=1, cardinality=users + 2)
+    item_fields = tuple(FieldSlot(name=f"item_{i}", width=1, cardinality=FIELD_VALUES) for i in range(ITEM_FIELDS))
+    return Job(
+        model=Model(name=model),
+        layout=Layout(items=items + 2, history_length=HISTORY, user=(own, *fields), item=item_fields),
+        training=Training(batch_size=batch_size, negatives=100, device="cpu", checkpoint_minutes=1e6),
+        divspa=None,
+        seed=seed,
+        files=[[f"file://{folder}/part-{part:05}.parquet" for part in range(-(-examples // ROW_GROUP))]],
+        rows=examples,
+        item_files=[f"{folder}/items.parquet"],
+        folder=f"{folder}/checkpoint",
+        fingerprint="bench",
+    )
