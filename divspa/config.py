@@ -131,7 +131,7 @@ class Training(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000
-    negative_sampling: Literal["uniform", "popularity", "in_batch", "mixed"] = "uniform"
+    negative_sampling: Literal["uniform", "popularity", "in_batch", "mixed"] = "mixed"
     popularity_power: Annotated[float, Field(ge=0)] = 0.75
     omega: Annotated[float, Field(gt=0)] = 20.0
     start: Literal["scratch", "previous"] = "scratch"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -85,7 +86,9 @@ def test_every_table_is_written_and_holds_what_its_contract_says(summary: dict) 
 def test_augmented_positives_are_new_weighted_and_scored(summary: dict) -> None:
     augmented = frame(summary, "augmented_positives")
     clicked = frame(summary, "user_features").query("as_of == 'cutoff'").set_index("user_id")["clicked"]
-    owned = {user: set(items) for user, items in clicked.items()}
+    held_out = frame(summary, "examples").query("split == 'valid'").groupby("user_id")["item_index"].agg(set)
+    assert len(held_out) > 100
+    owned = {user: set(items) - held_out.get(user, set()) for user, items in clicked.items()}
     weights = np.stack(list(augmented["sampled_weights"]))
     items = np.stack(list(augmented["sampled_item_indices"]))
     assert weights.shape[1] == 9
@@ -165,6 +168,20 @@ def test_training_again_gives_identical_embeddings(summary: dict, log: Path) -> 
     done = call("divspa", "run", "--config", str(log / "divspa.yaml"), "--ds", DAY, *stage, *SETS)
     assert done.returncode == 0, done.stderr[-3000:]
     assert rows(summary, "item_embeddings") == before
+
+
+def test_two_processes_of_a_cluster_train_the_model_that_one_trains(summary: dict, log: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(summary["lake"], lake)
+    submit = ["spark-submit", "--master", "local-cluster[2,1,1024]", "--driver-memory", "1g", "jobs/train_base.py"]
+    more = ["--set", f"lake={lake}", "--set", "training.processes=2"]
+    done = call(*submit, "--config", str(log / "divspa.yaml"), "--ds", DAY, *SETS, *more)
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = [pl.read_delta(f"{folder}/training_runs") for folder in (summary["lake"], lake)]
+    alone, pair = (run.filter(pl.col("model") == "youtube_dnn").row(0, named=True) for run in runs)
+    assert pair["model_version"] != alone["model_version"]
+    assert pair["losses"] == pytest.approx(alone["losses"], rel=0.05)
+    assert pair["scores"] == pytest.approx(alone["scores"], rel=0.1)
 
 
 @pytest.mark.parametrize(
