@@ -125,6 +125,7 @@ def bench_augment(
     users: Annotated[int, typer.Option(help="0: a tenth of the pairs.")] = 0,
     items: Annotated[int, typer.Option(help="0: a fiftieth of the pairs.")] = 0,
     dim: Annotated[int, typer.Option(min=1)] = 32,
+    peer: Annotated[str, typer.Option(help="Comma-separated: in_memory.")] = "in_memory",
     seed: int = 17,
     as_json: AsJson = False,
 ) -> None:
@@ -132,8 +133,9 @@ def bench_augment(
     with _only_results_on_stdout(True) as write, step("bench augment"):
         from divspa.bench.augment import bench_augment as measure
 
+        peers = [name for name in peer.split(",") if name]
         sizes = users or -(-pairs // 10), items or -(-pairs // 50)
-        write(json.dumps(measure(pairs, *sizes, dim, seed), indent=None if as_json else 2))
+        write(json.dumps(measure(pairs, *sizes, dim, peers, seed), indent=None if as_json else 2))
 
 
 @bench.command("training")

@@ -62,10 +62,8 @@ def nearest_new(catalogue: Catalogue, items_N: NDArray[np.integer], clicked: Lis
     is_clicked_NW = among(as_lists, clicked, catalogue.size).reshape(ids_NW.shape)
     new_NW = (ids_NW > 0) & ~is_clicked_NW
     rank_NW = np.cumsum(new_NW, axis=1) - 1
-    taken_NW = new_NW & (rank_NW < k)
-    row_T, rank_T = np.nonzero(taken_NW)[0], rank_NW[taken_NW]
-    ids_NK, scores_NK = np.zeros((len(items_N), k), np.int32), np.zeros((len(items_N), k), np.float32)
-    ids_NK[row_T, rank_T], scores_NK[row_T, rank_T] = ids_NW[taken_NW], scores_NW[taken_NW]
+    offsets = offsets_of(new_NW.sum(axis=1))
+    ids_NK, scores_NK = (Lists(offsets, values[new_NW]).padded(0, k) for values in (ids_NW, scores_NW))
     short_N = (ids_NK[:, -1] == 0) & (ids_NW[:, -1] > 0)
     if short_N.any():
         rows = np.flatnonzero(short_N)

@@ -57,7 +57,7 @@ def augment_batches(batches: Iterable[pa.RecordBatch], catalogue: Catalogue, dra
     """The pairs with their sampled positives, one row a pair and draw, from the rows that `with_candidates` reads."""
     for pairs, candidates in with_candidates(batches, catalogue, draws.settings):
         for draw in range(draws.settings.draws):
-            yield _as_rows(pairs, sample_pairs(candidates, catalogue, draws, draw), draw, catalogue)
+            yield as_rows(pairs, sample_pairs(candidates, catalogue, draws, draw), draw, catalogue)
 
 
 def with_candidates(
@@ -128,7 +128,8 @@ def sample_pairs(candidates: Candidates, catalogue: Catalogue, draws: Draws, dra
     return merge_and_weigh(items_NS, ways_S, scores_NS, settings.weighting)
 
 
-def _as_rows(pairs: pa.RecordBatch, sampled: Sampled, draw: int, catalogue: Catalogue) -> pa.RecordBatch:
+def as_rows(pairs: pa.RecordBatch, sampled: Sampled, draw: int, catalogue: Catalogue) -> pa.RecordBatch:
+    """The pairs of one draw in the columns of augmented_positives, without provenance."""
     rows, width = sampled.items_NS.shape
     offsets = pa.array(np.arange(rows + 1, dtype=np.int32) * width)
     item_ids = catalogue.item_ids.take(pa.array(sampled.items_NS.ravel()))

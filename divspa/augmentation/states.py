@@ -69,8 +69,8 @@ def state_batches(batches: Iterable[pa.RecordBatch], catalogue: Catalogue, k: in
         found = rows.filter(pa.array(kind_R == FOUND))
         theirs = rows.filter(pa.array(kind_R == NEIGHBOUR))
         u2i = _found_by_search(found, user_R[kind_R == FOUND], vectors_UD, clicked, catalogue, k)
-        pools = _pooled(lists_of(theirs["items"]), user_R[kind_R == NEIGHBOUR], len(keys_U), catalogue.size)
-        u2u2i = _found_in_pools(pools, vectors_UD, clicked, catalogue, k)
+        pools = pooled(lists_of(theirs["items"]), user_R[kind_R == NEIGHBOUR], len(keys_U), catalogue.size)
+        u2u2i = found_in_pools(pools, vectors_UD, clicked, catalogue, k)
         yield UserStates(vectors_UD, clicked, {"u2i": u2i, "u2u2i": u2u2i}).as_batch(keys_U)
 
 
@@ -92,13 +92,13 @@ def _found_by_search(
     return Found(Lists(offsets, ids.values_M), found_scores, dropped_U)
 
 
-def _pooled(theirs: Lists, user_N: NDArray[np.int64], users: int, size: int) -> Lists:
+def pooled(theirs: Lists, user_N: NDArray[np.int64], users: int, size: int) -> Lists:
     """Each user's neighbours' items, every item once and ascending."""
     keys_P = np.unique(np.repeat(user_N, theirs.lengths) * size + theirs.values_M)
     return Lists(offsets_of(np.bincount(keys_P // size, minlength=users)), (keys_P % size).astype(np.int32))
 
 
-def _found_in_pools(
+def found_in_pools(
     pools: Lists, vectors_UD: NDArray[np.float32], clicked: Lists, catalogue: Catalogue, k: int
 ) -> Found:
     """The best of the pools that may be added and is not clicked, by the user's own score (the double check)."""

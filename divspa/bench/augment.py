@@ -1,23 +1,43 @@
 """How fast the stage `augment` is, from embeddings in Delta to the committed table, beside the same work in memory."""
 
+import json
+import subprocess
+import sys
 import tempfile
 from datetime import date
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from divspa.augmentation.augment import augment
-from divspa.bench.measure import measured
+from divspa.bench.measure import measured, reference
 from divspa.bench.positives import Positives
 from divspa.bench.vectors import Embeddings
 from divspa.config import Config, Spark
 from divspa.lake.session import spark_session
-from divspa.lake.tables import Lake
-from schemas import EXAMPLES
+from divspa.lake.tables import Lake, local_path
+from divspa.retrieval.routed import default_clusters
+from schemas import (
+    AUGMENTATION_SUMMARY,
+    AUGMENTED_POSITIVES,
+    EXAMPLES,
+    ITEM_EMBEDDINGS,
+    USER_EMBEDDINGS,
+    USER_FEATURES,
+)
 
 DAY = date(2024, 6, 30)
 
 
-def bench_augment(pairs: int, users: int, items: int, dim: int, seed: int = 17) -> dict[str, Any]:
-    """Augment about `pairs` pairs of `users` users and `items` items with the default settings."""
+def bench_augment(pairs: int, users: int, items: int, dim: int, peers: list[str], seed: int = 17) -> dict[str, Any]:
+    """Augment about `pairs` pairs of `users` users and `items` items with the default settings.
+
+    Ours is the whole stage, with its gates, to the commit of both tables. The peer `in_memory` does the same work in
+    one process of FAISS and numpy, from the same files to one Parquet file; `agreement` is the share of rows in which
+    both added the same items with the same weights.
+    """
     spark = spark_session(Spark())
     config = Config.model_validate({"clicks": {"path": "-", "user": "-", "item": "-", "time": "-"}, "seed": seed})
     with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder:
@@ -26,8 +46,63 @@ def bench_augment(pairs: int, users: int, items: int, dim: int, seed: int = 17) 
         made = lake.read_day(EXAMPLES, DAY).count()
         with measured() as cost:
             augment(lake, config, DAY)
-        return {
+        summary = {row["way"]: row.asDict() for row in lake.read_day(AUGMENTATION_SUMMARY, DAY).collect()}
+        result = {
             "bench": "augment",
             "sizes": {"pairs": made, "users": users, "items": items, "dim": dim},
             "ours": cost.as_json(made),
+            "references": {},
+            "recall": min(row["search_recall"] or 1.0 for row in summary.values()),
+            "added_per_pair": round(summary["all"]["sampled_per_pair"], 3),
+            "completed": summary["i2i"]["completed"],
         }
+        if "in_memory" in peers:
+            theirs = _in_memory(
+                lake, Path(folder) / "in_memory.parquet", summary["u2u2i"]["search_nprobe"], users, seed
+            )
+            result["references"]["in_memory"] = reference(
+                cost.seconds, theirs.pop("seconds"), made, **{name: round(value, 2) for name, value in theirs.items()}
+            )
+            result["agreement"] = _agreement(lake, Path(folder) / "in_memory.parquet")
+        return result
+
+
+def _in_memory(lake: Lake, out: Path, nprobe: int, users: int, seed: int) -> dict[str, float]:
+    """Its cost in a child process; u2u uses as many clusters and probes as ours did."""
+    tables = {
+        table.name: [local_path(url) for url in lake.files(table, DAY, lake.version(table))]
+        for table in (EXAMPLES, ITEM_EMBEDDINGS, USER_EMBEDDINGS, USER_FEATURES)
+    }
+    asked = {
+        "tables": tables,
+        "out": str(out),
+        "threads": lake.spark.sparkContext.defaultParallelism,
+        "neighbour_clusters": default_clusters(users) if nprobe else 0,
+        "neighbour_nprobe": nprobe,
+        "seed": seed,
+        "day": DAY.toordinal(),
+    }
+    out.with_suffix(".json").write_text(json.dumps(asked))
+    command = [sys.executable, "-m", "divspa.bench.in_memory", str(out.with_suffix(".json"))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
+    return json.loads(done.stdout)
+
+
+def _agreement(lake: Lake, path: Path) -> float:
+    """The share of the first draw's rows that both have alike, on one file of ours."""
+    files = lake.files(AUGMENTED_POSITIVES, DAY, lake.version(AUGMENTED_POSITIVES), draw=0)
+    columns = ["example_id", "sampled_item_indices", "sampled_weights"]
+    ours = pq.ParquetFile(local_path(files[0])).read(columns).to_pandas().set_index("example_id")
+    theirs = pq.read_table(path, columns=columns, filters=[("draw", "=", 0)]).to_pandas().set_index("example_id")
+    theirs = theirs.loc[ours.index]
+    same = [
+        np.array_equal(a, b) and np.allclose(v, w, atol=1e-5)
+        for a, b, v, w in zip(
+            ours["sampled_item_indices"],
+            theirs["sampled_item_indices"],
+            ours["sampled_weights"],
+            theirs["sampled_weights"],
+            strict=True,
+        )
+    ]
+    return round(float(np.mean(same)), 4)

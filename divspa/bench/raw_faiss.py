@@ -22,10 +22,10 @@ def run(users: str, items: str, top_k: int, threads: int, clusters: int, nprobe:
     faiss.omp_set_num_threads(threads)
     queries_ND, vectors_MD = _read(users), _read(items)
     started, cpu = time.perf_counter(), time.process_time()
-    index = _built(vectors_MD, clusters, nprobe)
+    index = built(vectors_MD, clusters, nprobe)
     _, found_NK = index.search(queries_ND, top_k)
     cost = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-    flat = _built(vectors_MD, 0, 0)
+    flat = built(vectors_MD, 0, 0)
     _, exact_QK = flat.search(queries_ND[:CHECKED], top_k)
     np.save(exact, exact_QK)
     cost["recall"] = recall(found_NK[:CHECKED], exact_QK)
@@ -46,7 +46,8 @@ def _read(path: str) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.reshape(len(order), -1)[order])
 
 
-def _built(vectors_MD: NDArray[np.float32], clusters: int, nprobe: int) -> faiss.Index:
+def built(vectors_MD: NDArray[np.float32], clusters: int, nprobe: int) -> faiss.Index:
+    """A flat index without clusters, else IVF, by inner product."""
     dim = vectors_MD.shape[1]
     if not clusters:
         index = faiss.IndexFlatIP(dim)
