@@ -57,13 +57,12 @@ def bench_augment(pairs: int, users: int, items: int, dim: int, peers: list[str]
             "completed": summary["i2i"]["completed"],
         }
         if "in_memory" in peers:
-            theirs = _in_memory(
-                lake, Path(folder) / "in_memory.parquet", summary["u2u2i"]["search_nprobe"], users, seed
-            )
+            out = Path(folder) / "in_memory.parquet"
+            theirs = _in_memory(lake, out, summary["u2u2i"]["search_nprobe"], users, seed)
             result["references"]["in_memory"] = reference(
                 cost.seconds, theirs.pop("seconds"), made, **{name: round(value, 2) for name, value in theirs.items()}
             )
-            result["agreement"] = _agreement(lake, Path(folder) / "in_memory.parquet")
+            result["agreement"] = _agreement(lake, out)
         return result
 
 
@@ -77,8 +76,8 @@ def _in_memory(lake: Lake, out: Path, nprobe: int, users: int, seed: int) -> dic
         "tables": tables,
         "out": str(out),
         "threads": lake.spark.sparkContext.defaultParallelism,
-        "neighbour_clusters": default_clusters(users) if nprobe else 0,
-        "neighbour_nprobe": nprobe,
+        "clusters": default_clusters(users) if nprobe else 0,
+        "nprobe": nprobe,
         "seed": seed,
         "day": DAY.toordinal(),
     }

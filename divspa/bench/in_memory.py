@@ -1,8 +1,9 @@
 """The augmentation as one would write it for one machine: FAISS and numpy in one process, no Spark and no Delta.
 
 `python -m divspa.bench.in_memory FILE`, FILE holding the arguments of `run` as JSON, reads the Parquet files of the
-stage's tables, holds everything in memory, writes one Parquet file and prints JSON. The searches use FAISS's own indexes with a
-thread for each core; sampling and weights are divspa's numpy functions, so that the rows can be compared.
+stage's tables, holds everything in memory, writes one Parquet file and prints JSON. The searches use FAISS's own
+indexes with a thread for each core; sampling and weights are divspa's numpy functions, so that the rows can be
+compared.
 """
 
 import json
@@ -31,15 +32,9 @@ QUERIES_AT_ONCE = 16_384
 
 
 def run(
-    tables: dict[str, list[str]],
-    out: str,
-    threads: int,
-    neighbour_clusters: int,
-    neighbour_nprobe: int,
-    seed: int,
-    day: int,
+    tables: dict[str, list[str]], out: str, threads: int, clusters: int, nprobe: int, seed: int, day: int
 ) -> dict[str, float]:
-    """Augment with the default settings; seconds and peak memory (GB) count reading and writing too."""
+    """Augment with the default settings; `clusters` (0: exact) and `nprobe` are of u2u. Reading and writing count too."""
     faiss.omp_set_num_threads(threads)
     started, settings = time.perf_counter(), DivSPA()
     read = {name: pa.concat_tables(map(pq.read_table, files)).combine_chunks() for name, files in tables.items()}
@@ -47,7 +42,7 @@ def run(
     users, examples = _ordered(read["user_embeddings"], "user_key"), _ordered(read["examples"], "user_key")
     clicked = lists_of(_ordered(read["user_features"], "user_key")["clicked"].chunk(0))
     vectors_UD, keys_U = matrix(users["vector"].chunk(0)), users["user_key"].to_numpy()
-    nearest_UN = _neighbours(vectors_UD, settings.top_k_users, neighbour_clusters, neighbour_nprobe)
+    nearest_UN = _neighbours(vectors_UD, settings.top_k_users, clusters, nprobe)
     flat = built(catalogue.vectors_VD[catalogue.addable_A], 0, 0)
     ends_U1 = np.searchsorted(examples["user_key"].to_numpy(), np.append(keys_U, keys_U[-1] + 1))
     draws, writer = Draws(settings, seed, day), None
@@ -112,7 +107,8 @@ def _states(
     own, index = clicked.take(block), catalogue.addable_A
     scores, rows = flat.search(vectors_UD[block], min(k + int(own.lengths.max(initial=0)), len(index)))
     found, kept = _first_new(np.where(rows >= 0, index[rows], -1), scores, own, k, catalogue.size)
-    u2i = Found(*(_without_padding(values, found >= 0) for values in (found, kept)), np.zeros(len(block), np.int64))
+    real = found >= 0
+    u2i = Found(_without_padding(found, real), _without_padding(kept, real), np.zeros(len(block), np.int64))
     edges = nearest_UN[block]
     theirs = clicked.take(edges[edges >= 0])
     pools = pooled(theirs, np.repeat(np.arange(len(block)), (edges >= 0).sum(axis=1)), len(block), catalogue.size)
