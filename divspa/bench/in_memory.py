@@ -34,7 +34,7 @@ QUERIES_AT_ONCE = 16_384
 def run(
     tables: dict[str, list[str]], out: str, threads: int, clusters: int, nprobe: int, seed: int, day: int
 ) -> dict[str, float]:
-    """Augment with the default settings; `clusters` (0: exact) and `nprobe` are of u2u. Reading and writing count too."""
+    """Augment with the default settings, files to file; `clusters` (0: exact) and `nprobe` are those of u2u."""
     faiss.omp_set_num_threads(threads)
     started, settings = time.perf_counter(), DivSPA()
     read = {name: pa.concat_tables(map(pq.read_table, files)).combine_chunks() for name, files in tables.items()}

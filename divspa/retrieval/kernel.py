@@ -21,6 +21,7 @@ from divspa.retrieval.shard import Shard, build_shard, lengths_of
 __all__ = ["Shard", "TopK", "best_of", "build_shard", "joined", "one_thread", "search"]
 
 MARGIN = 8
+OVERFETCH = 2
 BLOCK = 1024
 BLAS_FROM = 20
 CACHED = 8192
@@ -45,8 +46,9 @@ class TopK:
 class Block:
     """Queries that are searched at once: `depth` candidates each, of which the best `k` are kept.
 
-    `slack_B` is how far a float32 score of a query can be from the exact one; `excluded` lists positions in the shard,
-    ascending; `cells`, if given, lists the numbers of the shard's cells to look into.
+    `enough` candidates outlast every exclusion. `slack_B` is how far a float32 score of a query can be from the exact
+    one; `excluded` lists positions in the shard, ascending; `cells`, if given, lists the numbers of the shard's cells to
+    look into.
     """
 
     queries_BD: NDArray[np.float32]
@@ -55,11 +57,13 @@ class Block:
     cells: Lists | None
     k: int
     depth: int
+    enough: int
 
-    def only(self, row: int) -> "Block":
-        rows = np.array([row])
+    def only(self, rows: NDArray[np.int64]) -> "Block":
+        """These queries alone, with as many candidates as they can need."""
         cells = None if self.cells is None else self.cells.take(rows)
-        return Block(self.queries_BD[rows], self.slack_B[rows], self.excluded.take(rows), cells, self.k, self.depth)
+        queries_BD, excluded = self.queries_BD[rows], self.excluded.take(rows)
+        return Block(queries_BD, self.slack_B[rows], excluded, cells, self.k, self.enough, self.enough)
 
 
 def one_thread() -> None:
@@ -90,8 +94,9 @@ def search(
     for rows_B in _alike(excluded.lengths, lengths_N == 0):
         own_cells = None if cells is None else cells.take(rows_B)
         own_excluded = excluded.take(rows_B)
-        depth = width + MARGIN + int(own_excluded.lengths.max())
-        block = Block(queries_ND[rows_B], slack_N[rows_B], own_excluded, own_cells, width, depth)
+        most = int(own_excluded.lengths.max())
+        depth, enough = width + MARGIN + min(most, OVERFETCH * width), width + MARGIN + most
+        block = Block(queries_ND[rows_B], slack_N[rows_B], own_excluded, own_cells, width, depth, enough)
         keys_Nk[rows_B] = _search_block(shard, block)
     return _decoded(keys_Nk, shard.ids_N)
 
@@ -166,14 +171,18 @@ def _search_block(shard: Shard, block: Block) -> NDArray[np.uint64]:
     keys_Bk = _ranked(shard, block, groups_BW)
     last_B = np.nan_to_num(scores_of(keys_Bk[:, -1]), nan=-np.inf)
     # A row that was not fetched scores at most the edge and the slack: less than the k-th result, or it must be seen.
-    for row in np.flatnonzero((edge_B > -np.inf) & (edge_B >= last_B - block.slack_B)):
-        keys_Bk[row] = _scan(shard, block.only(row), float(last_B[row] - block.slack_B[row]))
+    unsure = np.flatnonzero((edge_B > -np.inf) & (edge_B >= last_B - block.slack_B))
+    if len(unsure) and block.depth < block.enough:
+        keys_Bk[unsure] = _search_block(shard, block.only(unsure))
+        return keys_Bk
+    for row in unsure:
+        keys_Bk[row] = _scan(shard, block.only(np.array([row])), float(last_B[row] - block.slack_B[row]))
     return keys_Bk
 
 
 def _lowest(shard: Shard, block: Block) -> NDArray[np.uint64]:
     """The answer to zero vectors, against which every row scores 0."""
-    shape = (len(block.queries_BD), min(block.depth, shard.rows))
+    shape = (len(block.queries_BD), min(block.enough, shard.rows))
     keys_BW = keys_of(np.zeros(shape, np.float32), np.broadcast_to(np.arange(shape[1]), shape))
     return first_sorted(_without(keys_BW, block.excluded, shard.rows), block.k)
 
@@ -210,8 +219,7 @@ def _ranked(shard: Shard, block: Block, groups_BW: NDArray[np.int64]) -> NDArray
     if shard.members is None:
         keys_BX = np.where(groups_BW < 0, NOTHING, keys_of(scores_BW, np.maximum(groups_BW, 0)))
     else:
-        # More rows of one vector than `depth` can never be needed: that many outlast every exclusion.
-        rows = shard.members.take(groups_BW.ravel(), most_B=np.where(groups_BW < 0, 0, block.depth).ravel())
+        rows = shard.members.take(groups_BW.ravel(), most_B=np.where(groups_BW < 0, 0, block.enough).ravel())
         keys_M = keys_of(np.repeat(scores_BW.ravel(), rows.lengths), rows.values_M)
         keys_BX = Lists(rows.offsets_N1[:: groups_BW.shape[1]], keys_M).padded(NOTHING)
     return first_sorted(_without(keys_BX, block.excluded, shard.rows), block.k)

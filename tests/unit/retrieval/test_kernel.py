@@ -162,8 +162,14 @@ def test_a_heavy_user_does_not_deepen_the_search_of_others(monkeypatch: pytest.M
         build_shard(np.arange(1000), unit_vectors(1000, 8, 8)), unit_vectors(100, 8, 9), 20, as_lists(exclude)
     )
     assert np.diff(found.offsets_N1).tolist() == [20] * 100
-    assert depths[30] == 99
-    assert sum(depths.values()) == 100
+    assert depths == {30: 99, 20 + 8 + 40: 1, 20 + 8 + 900: 1}, "over-fetched with a bound, then completed"
+
+
+def test_many_excluded_rows_of_one_vector_do_not_hide_the_others() -> None:
+    vectors = np.repeat(unit_vectors(3, 8, 13), 200, axis=0)
+    exclude = list(range(150))
+    found = search(build_shard(np.arange(600), vectors), vectors[:1], 5, as_lists([exclude]))
+    assert as_pairs(found) == brute_force(np.arange(600), vectors, vectors[:1], 5, [exclude])
 
 
 def test_edges() -> None:
