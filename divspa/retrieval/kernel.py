@@ -47,8 +47,7 @@ class Block:
     """Queries that are searched at once: `depth` candidates each, of which the best `k` are kept.
 
     `enough` candidates outlast every exclusion. `slack_B` is how far a float32 score of a query can be from the exact
-    one; `excluded` lists positions in the shard, ascending; `cells`, if given, lists the numbers of the shard's cells to
-    look into.
+    one; `excluded` lists positions in the shard, ascending; `cells`, if given, lists the shard's cells to look into.
     """
 
     queries_BD: NDArray[np.float32]
