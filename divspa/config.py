@@ -164,6 +164,7 @@ class DivSPA(Section):
     mixup: Literal["output", "representation"] = "output"
     weights: Literal["teacher", "student"] = "teacher"
     start: Literal["base", "scratch"] = "scratch"
+    allowed: str | None = None
     gates: Gates = Gates()
 
     @model_validator(mode="after")
@@ -183,10 +184,11 @@ class Evaluation(Section):
 
 
 class Recall(Section):
-    """How long the published recall lists are."""
+    """How long the published recall lists are, and what may be in them."""
 
     items_per_user: Annotated[int, Field(ge=1)] = 200
     items_per_item: Annotated[int, Field(ge=1)] = 100
+    allowed: str | None = None
 
 
 class Spark(Section):

@@ -41,6 +41,7 @@ ITEM_INDEX = Column("item_index", "INT", "Vocabulary index of item_id; 0 is padd
 MODEL = Column("model", "STRING", "Model name: the base model's, or divspa")
 MODEL_VERSION = Column("model_version", "STRING", "Hash of the settings, seed and table versions that made the model")
 EXAMPLE_ID = Column("example_id", "BIGINT", "xxhash64 of user_id, item_id and the time of the click")
+SEARCH_RECALL = Column("search_recall", "DOUBLE", "Recall of the search against an exact one, measured; 1 if exact")
 USER_FEATURES = Column(
     "user_features", "ARRAY<INT>", "Encoded user fields, in the order of the configuration, padded with 0"
 )

@@ -1,6 +1,6 @@
 """`recall_i2i`: the items most similar to each item."""
 
-from schemas.contract import DS, ITEM_ID, MODEL_VERSION, Column, Table
+from schemas.contract import DS, ITEM_ID, MODEL_VERSION, SEARCH_RECALL, Column, Table
 
 RECALL_I2I = Table(
     name="recall_i2i",
@@ -11,6 +11,7 @@ RECALL_I2I = Table(
         Column("item_ids", "ARRAY<STRING>", "Items, best first, without the item itself"),
         Column("scores", "ARRAY<FLOAT>", "s(v, v'), non-increasing"),
         MODEL_VERSION,
+        SEARCH_RECALL,
     ),
     key=("item_id",),
     checks={"lengths_equal": "size(item_ids) = size(scores)"},

@@ -17,6 +17,7 @@ from divspa.augmentation.pairs import PAIR, Draws, augment_batches
 from divspa.augmentation.summary import Summary, check_gates, summarise
 from divspa.augmentation.tally import Tally, tally_batches
 from divspa.config import Config, fingerprint
+from divspa.lake.allowed import allowed_items
 from divspa.lake.tables import Lake
 from divspa.progress import console
 from divspa.retrieval import worker_errors
@@ -52,10 +53,11 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
     clicked = without_held_out(read(USER_FEATURES, as_of="cutoff"), lake.read(EXAMPLES, versions[EXAMPLES.name]), ds)
     vectors = read(USER_EMBEDDINGS, model=base, as_of="cutoff").select("user_key", "vector")
     users = vectors.join(clicked, "user_key").persist(StorageLevel.MEMORY_AND_DISK)
-    catalogue, searches = build_catalogue(items, items, settings)
+    addable = allowed_items(items, settings.allowed, config.items, ds, "divspa.allowed")
+    catalogue, searches = build_catalogue(items, addable, settings)
     shared = lake.spark.sparkContext.broadcast(catalogue)
     tasks = max(config.spark.partitions, math.ceil(pairs.count() / PAIRS_PER_TASK))
-    states, of_users = user_states(users, items, shared, settings, tasks)
+    states, of_users = user_states(users, addable, shared, settings, tasks)
     states = states.persist(StorageLevel.MEMORY_AND_DISK)
     draws = Draws(settings, config.seed, ds.toordinal())
     tally = tally_pairs(pairs, states, shared, draws, tasks)

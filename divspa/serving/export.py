@@ -14,10 +14,11 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from divspa.config import Config
+from divspa.lake.allowed import allowed_items
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.two_tower import TwoTowerModule
-from divspa.retrieval import top_k
+from divspa.retrieval import search
 from divspa.storage import write_file
 from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
 
@@ -25,22 +26,26 @@ from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, USER_EMBEDDINGS, US
 def export_recall(lake: Lake, config: Config, ds: date) -> None:
     """Write recall_u2i, recall_i2i and, in `serving/ds=DAY`, items.faiss, item_ids.parquet and user_tower.pt2.
 
-    Lists are of the day's end: histories and clicked items hold the clicks after the cutoff too.
+    Lists are of the day's end: histories and clicked items hold the clicks after the cutoff too. What lists and index
+    offer are items that meet `recall.allowed`.
     """
     items = lake.read_day(ITEM_EMBEDDINGS, ds, model=DIVSPA)
-    index = items.select(F.col("item_index").cast("bigint").alias("id"), "vector")
+    allowed = allowed_items(items, config.recall.allowed, config.items, ds, "recall.allowed")
+    every, index = (of.select(F.col("item_index").cast("bigint").alias("id"), "vector") for of in (items, allowed))
     version = F.lit(items.select("model_version").first()[0])  # pyright: ignore[reportOptionalSubscript]
     clicked = lake.read_day(USER_FEATURES, ds, as_of="latest").select("user_key", F.col("clicked").alias("exclude"))
     users = lake.read_day(USER_EMBEDDINGS, ds, model=DIVSPA, as_of="latest").join(clicked, "user_key")
     queries = users.select(F.col("user_key").alias("id"), "vector", "exclude")
     names = users.select("user_id", F.col("user_key").alias("id"))
-    u2i = top_k(queries, index, config.recall.items_per_user).join(names, "id")
-    lake.replace_day(RECALL_U2I, with_item_names(u2i, items).withColumn("model_version", version), ds)
-    i2i = top_k(index, index, config.recall.items_per_item, exclude_self=True)
+    u2i, report = search(queries, index, config.recall.items_per_user)
+    made = {"model_version": version, "search_recall": F.lit(report.recall)}
+    lake.replace_day(RECALL_U2I, with_item_names(u2i.join(names, "id"), items).withColumns(made), ds)
+    i2i, report = search(every, index, config.recall.items_per_item, exclude_self=True)
+    made["search_recall"] = F.lit(report.recall)
     i2i = i2i.join(items.select("item_id", F.col("item_index").cast("bigint").alias("id")), "id")
-    lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumn("model_version", version), ds)
+    lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumns(made), ds)
     write_serving_files(
-        f"{lake.root}/serving/ds={ds}", items, Checkpoint.load(checkpoint_folder(lake.root, ds, DIVSPA))
+        f"{lake.root}/serving/ds={ds}", allowed, Checkpoint.load(checkpoint_folder(lake.root, ds, DIVSPA))
     )
 
 
