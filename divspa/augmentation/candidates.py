@@ -1,6 +1,7 @@
 """The three ways to candidates: u2i and u2u2i for a user, i2i for an item (Section 3.2)."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -34,25 +35,30 @@ def build_catalogue(items: DataFrame, addable: DataFrame, settings: DivSPA) -> t
     row_V = np.full(len(vectors_VD), -1)
     row_V[index] = np.arange(len(index))
     item_ids = rows["item_id"].combine_chunks().take(pa.array(row_V, mask=row_V < 0)).fill_null("")
-    nearest_VW, scores_VW, searches = _nearest(items, addable, len(vectors_VD), settings)
-    return Catalogue(item_ids, vectors_VD, addable_A, nearest_VW, scores_VW), searches
+    catalogue = Catalogue(item_ids, vectors_VD, addable_A, *_no_neighbours(len(vectors_VD)))
+    if "i2i" not in settings.ways:
+        return catalogue, {}
+    queries, index = _as_index(items, catalogue), _as_index(addable, catalogue)
+    nearest_VW, scores_VW, report = _nearest(queries, index, len(vectors_VD), settings.top_k * I2I_SPARE)
+    return replace(catalogue, nearest_VW=nearest_VW, scores_VW=scores_VW), {"i2i": report}
 
 
 def _nearest(
-    items: DataFrame, addable: DataFrame, size: int, settings: DivSPA
-) -> tuple[np.ndarray, np.ndarray, Searches]:
+    items: DataFrame, addable: DataFrame, size: int, width: int
+) -> tuple[np.ndarray, np.ndarray, SearchReport]:
     """i2i: the addable items nearest to each item, without itself, as matrices [V, W] padded with 0."""
-    width = settings.top_k * I2I_SPARE if "i2i" in settings.ways else 0
     nearest_VW, scores_VW = np.zeros((size, width), np.int32), np.zeros((size, width), np.float32)
-    if not width:
-        return nearest_VW, scores_VW, {}
-    found, report = search(_as_index(items), _as_index(addable), width, exclude_self=True)
+    found, report = search(items, addable, width, exclude_self=True)
     with worker_errors():
         table = found.select("id", F.col("ids").cast("array<int>").alias("ids"), "scores").toArrow()
     for batch in table.to_batches():
         row = batch["id"].to_numpy()
         nearest_VW[row], scores_VW[row] = padded(batch["ids"], width, 0), padded(batch["scores"], width, 0)
-    return nearest_VW, scores_VW, {"i2i": report}
+    return nearest_VW, scores_VW, report
+
+
+def _no_neighbours(size: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros((size, 0), np.int32), np.zeros((size, 0), np.float32)
 
 
 def user_states(
@@ -66,10 +72,12 @@ def user_states(
     parts, searches = [_rows(users, "user_key", OWN, vector="vector", items="clicked")], {}
     queries = users.select(F.col("user_key").alias("id"), "vector", F.col("clicked").alias("exclude"))
     if "u2i" in settings.ways:
-        found, searches["u2i"] = search(queries, _as_index(addable), settings.top_k)
+        found, searches["u2i"] = search(
+            queries, addable.select(F.col("item_index").cast("bigint").alias("id"), "vector"), settings.top_k
+        )
         parts.append(_rows(found, "id", FOUND, items="ids", scores="scores"))
     if "u2u2i" in settings.ways:
-        index = queries.drop("exclude")
+        index = _directions(queries.drop("exclude"), catalogue.value)
         nearest, searches["u2u2i"] = search(index, index, settings.top_k_users, exclude_self=True)
         edges = nearest.select("id", F.explode("ids").alias("neighbour"))
         theirs = users.select(F.col("user_key").alias("neighbour"), "clicked")
@@ -95,5 +103,15 @@ def _rows(frame: DataFrame, user: str, kind: int, **columns: str) -> DataFrame:
     return frame.select(F.col(user).alias("user_key"), F.lit(kind).cast("tinyint").alias("kind"), *values)
 
 
-def _as_index(items: DataFrame) -> DataFrame:
-    return items.select(F.col("item_index").cast("bigint").alias("id"), "vector")
+def _as_index(items: DataFrame, catalogue: Catalogue) -> DataFrame:
+    return _directions(items.select(F.col("item_index").cast("bigint").alias("id"), "vector"), catalogue)
+
+
+def _directions(rows: DataFrame, catalogue: Catalogue) -> DataFrame:
+    """Vectors at unit length where the model's are not: an inner product would find the longest, not the nearest."""
+    if catalogue.has_directions:
+        return rows
+    squares = F.transform("vector", lambda value: value.cast("double") * value)
+    length = F.sqrt(F.aggregate(squares, F.lit(0.0), lambda total, square: total + square))
+    longer = F.greatest(length, F.lit(1e-30))
+    return rows.withColumn("vector", F.transform("vector", lambda value: (value / longer).cast("float")))

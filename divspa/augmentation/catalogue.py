@@ -37,8 +37,22 @@ class Catalogue:
         return np.bincount(self.addable_A, minlength=self.size) > 0
 
     @cached_property
+    def has_directions(self) -> bool:
+        """Whether the vectors have unit length, as those of every cosine model."""
+        lengths_V = np.linalg.norm(self.vectors_VD, axis=1)
+        return bool(np.allclose(lengths_V[lengths_V > 0], 1, atol=1e-3))
+
+    @cached_property
+    def directions(self) -> NDArray[np.float32]:
+        """The vectors at unit length, by which items are near each other."""
+        if self.has_directions:
+            return self.vectors_VD
+        lengths_V1 = np.linalg.norm(self.vectors_VD, axis=1, keepdims=True)
+        return self.vectors_VD / np.maximum(lengths_V1, np.finfo(np.float32).tiny)
+
+    @cached_property
     def shard(self) -> Shard:
-        return build_shard(self.addable_A, self.vectors_VD[self.addable_A])
+        return build_shard(self.addable_A, self.directions[self.addable_A])
 
 
 @dataclass(frozen=True)
@@ -68,7 +82,7 @@ def nearest_new(catalogue: Catalogue, items_N: NDArray[np.integer], clicked: Lis
     if short_N.any():
         rows = np.flatnonzero(short_N)
         exclude = clicked.take(rows).append(items_N[rows])
-        found = search(catalogue.shard, catalogue.vectors_VD[items_N[rows]], k, exclude)
+        found = search(catalogue.shard, catalogue.directions[items_N[rows]], k, exclude)
         ids_NK[rows] = Lists(found.offsets_N1, found.ids_M).padded(0, k)
         scores_NK[rows] = Lists(found.offsets_N1, found.scores_M).padded(0, k)
     return Near(ids_NK, scores_NK, (is_clicked_NW & (rank_NW < k - 1)).sum(axis=1), short_N)

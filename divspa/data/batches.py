@@ -113,25 +113,26 @@ class PatientThreadPool(ThreadPool):
 
 
 petastorm.reader.ThreadPool = PatientThreadPool
+# Its workers warn about Arrow's coming changes at every row group, in threads that no context manager reaches.
+warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
+warnings.filterwarnings("ignore", category=DeprecationWarning, module="petastorm")
 
 
 def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Reader:
     # One worker thread keeps the order of row groups, and so the run, reproducible while it reads ahead of the model.
     logging.getLogger("petastorm").setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return make_batch_reader(
-                files,
-                schema_fields=[f"^{column}$" for column in columns],
-                workers_count=1,
-                results_queue_size=4,
-                shuffle_row_groups=True,
-                seed=seed,
-                num_epochs=1,
-                cur_shard=shard.rank if shard.world > 1 else None,
-                shard_count=shard.world if shard.world > 1 else None,
-            )
+        return make_batch_reader(
+            files,
+            schema_fields=[f"^{column}$" for column in columns],
+            workers_count=1,
+            results_queue_size=4,
+            shuffle_row_groups=True,
+            seed=seed,
+            num_epochs=1,
+            cur_shard=shard.rank if shard.world > 1 else None,
+            shard_count=shard.world if shard.world > 1 else None,
+        )
     except NoDataAvailableError as error:
         raise TrainingError(
             f"The training data has fewer row groups than the {shard.world} processes",

@@ -53,3 +53,10 @@ def test_the_best_of_each_pool_matches_brute_force(pools: list[list[int]], k: in
         wanted = ranked(users[user], pool, VECTORS)[:k]
         assert ids.values_M[mine].tolist() == wanted
         assert scores.values_M[mine].tolist() == [float(VECTORS[item] @ users[user]) for item in wanted]
+
+
+def test_vectors_without_unit_length_are_near_by_their_direction() -> None:
+    vectors = vectors_of(30, 4)
+    longer = vectors * np.arange(1, 33, dtype=np.float32)[:, None]
+    assert catalogue_of(vectors, 3).has_directions and not catalogue_of(longer, 3).has_directions
+    assert np.allclose(catalogue_of(longer, 3).directions, vectors, atol=1e-6)

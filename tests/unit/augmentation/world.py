@@ -16,8 +16,11 @@ def as_lists(values: list[list[int]], dtype: type = np.int32) -> Lists:
 
 
 def vectors_of(items: int, seed: int) -> np.ndarray:
-    """Items 2 … items + 1 on a coarse grid, so that scores tie; 0 and 1 are reserved."""
-    vectors = np.random.default_rng(seed).integers(-2, 3, (items + 2, DIM)).astype(np.float32)
+    """Items 2 … items + 1 of unit length on a coarse grid, so that scores tie; 0 and 1 are reserved."""
+    rng = np.random.default_rng(seed)
+    corners = rng.choice(np.array([-0.5, 0.5], np.float32), (items + 2, DIM))
+    axes = np.eye(DIM, dtype=np.float32)[rng.integers(0, DIM, items + 2)]
+    vectors = np.where(rng.random((items + 2, 1)) < 0.5, corners, axes)
     vectors[:2] = 0
     return vectors
 
