@@ -145,6 +145,7 @@ def bench_training(
     users: Annotated[int, typer.Option(min=1, help="Values of the field of the user's own id.")] = 100_000,
     batch_size: Annotated[int, typer.Option(min=1)] = 1024,
     model: str = "youtube_dnn",
+    peer: Annotated[str, typer.Option(help="Comma-separated: torch_rechub.")] = "",
     seed: int = 17,
     as_json: AsJson = False,
 ) -> None:
@@ -152,7 +153,10 @@ def bench_training(
     with _only_results_on_stdout(True) as write, step("bench training"):
         from divspa.bench.training import bench_training as measure
 
-        write(json.dumps(measure(examples, items, users, batch_size, model, seed), indent=None if as_json else 2))
+        peers = [name for name in peer.split(",") if name]
+        write(
+            json.dumps(measure(examples, items, users, batch_size, model, peers, seed), indent=None if as_json else 2)
+        )
 
 
 def run_job(stage: str) -> None:

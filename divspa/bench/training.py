@@ -13,8 +13,10 @@ import torch
 
 from divspa.arrow import list_column
 from divspa.bench.measure import measured, reference
+from divspa.bench.peers import peer_python, run_peer
 from divspa.config import Model, Training
 from divspa.data.batches import Batch
+from divspa.errors import ConfigError
 from divspa.models.layout import FieldSlot, Layout
 from divspa.training.fit import Job, Trainer
 from divspa.training.ranks import Ranks
@@ -22,10 +24,16 @@ from divspa.training.ranks import Ranks
 ROW_GROUP = 50_000
 HISTORY, USER_FIELDS, ITEM_FIELDS = 20, 3, 2
 FIELD_VALUES = 1000
+NEGATIVES = 100
+PEER_EXAMPLES = 60_000
 
 
-def bench_training(examples: int, items: int, users: int, batch_size: int, model: str, seed: int) -> dict[str, Any]:
+def bench_training(
+    examples: int, items: int, users: int, batch_size: int, model: str, peers: list[str], seed: int
+) -> dict[str, Any]:
     """One epoch over synthetic examples of so many items and users (a field of their own), after a short first one."""
+    if unknown := set(peers) - {"torch_rechub"}:
+        raise ConfigError("The option --peer is unknown", expected="torch_rechub", found=", ".join(sorted(unknown)))
     with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder:
         job = _job(Path(folder), examples, items, users, batch_size, model, seed)
         arrays = _arrays(examples, items, users, seed)
@@ -36,13 +44,32 @@ def bench_training(examples: int, items: int, users: int, batch_size: int, model
             _Plain(job, Ranks(), lambda count, note: None).one_epoch()
         with measured() as theirs:
             _InMemory(job, arrays).one_epoch()
+        references = {"in_memory": reference(ours.seconds, theirs.seconds, examples)}
+        if "torch_rechub" in peers:
+            references["torch_rechub"] = _torch_rechub(Path(folder), arrays, items, batch_size, ours.seconds)
     return {
         "bench": "training",
         "sizes": {"examples": examples, "items": items, "users": users, "batch_size": batch_size, "model": model},
         "threads": torch.get_num_threads(),
         "ours": ours.as_json(examples),
-        "references": {"in_memory": reference(ours.seconds, theirs.seconds, examples)},
+        "references": references,
     }
+
+
+def _torch_rechub(
+    folder: Path, arrays: dict[str, np.ndarray], items: int, batch_size: int, ours: float
+) -> dict[str, float]:
+    """torch-rechub on the first PEER_EXAMPLES examples, its seconds brought to the number of all."""
+    examples = len(arrays["item_index"])
+    few = min(PEER_EXAMPLES, examples)
+    np.savez(folder / "arrays.npz", **{name: values[:few] for name, values in arrays.items()})
+    python = peer_python(
+        "torch_rechub", ["torch-rechub==0.3.0", f"torch=={torch.__version__.split('+')[0]}", "numpy<2"]
+    )
+    seconds = run_peer(
+        python, "rechub.py", folder / "arrays.npz", items, batch_size, NEGATIVES, torch.get_num_threads()
+    )
+    return reference(ours, seconds * examples / few, examples, examples_run=few)
 
 
 class _Plain(Trainer):
@@ -109,7 +136,13 @@ def _job(folder: Path, examples: int, items: int, users: int, batch_size: int, m
     return Job(
         model=Model(name=model),
         layout=Layout(items=items + 2, history_length=HISTORY, user=(own, *fields), item=item_fields),
-        training=Training(batch_size=batch_size, negatives=100, device="cpu", checkpoint_minutes=1e6),
+        training=Training(
+            batch_size=batch_size,
+            negatives=NEGATIVES,
+            negative_sampling="uniform",
+            device="cpu",
+            checkpoint_minutes=1e6,
+        ),
         divspa=None,
         seed=seed,
         files=[[f"file://{folder}/part-{part:05}.parquet" for part in range(-(-examples // ROW_GROUP))]],
