@@ -1,19 +1,17 @@
 """Shuffled, typed batches from the data files of one pinned Delta version, read by petastorm."""
 
 import logging
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
-import petastorm.reader
 import torch
 from petastorm import make_batch_reader
 from petastorm.errors import NoDataAvailableError
 from petastorm.reader import Reader
-from petastorm.workers_pool.thread_pool import ThreadPool
 
+import divspa.data.petastorm_fixes  # noqa: F401
 from divspa.errors import TrainingError
 
 COLUMNS = ["example_id", "user_features", "history", "item_index"]
@@ -98,24 +96,6 @@ def _buffers(
                 pending = []
     if pending:
         yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
-
-
-class PatientThreadPool(ThreadPool):
-    """petastorm's thread pool, which now and then ended before it had begun.
-
-    It asks whether all that was handed out has been read, and then whether all was handed out; between the two
-    questions everything may have been handed out, and a pass over a few row groups came back empty or cut short. Here
-    the second question comes first.
-    """
-
-    def all_workers_done(self) -> bool:
-        return self._ventilator is not None and self._ventilator.completed() and super().all_workers_done()
-
-
-petastorm.reader.ThreadPool = PatientThreadPool
-# Its workers warn about Arrow's coming changes at every row group, in threads that no context manager reaches.
-warnings.filterwarnings("ignore", category=FutureWarning, module="petastorm")
-warnings.filterwarnings("ignore", category=DeprecationWarning, module="petastorm")
 
 
 def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Reader:

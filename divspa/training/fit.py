@@ -70,8 +70,10 @@ class Trainer:
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimizer = RowAdam(self.trained, self.settings.learning_rate, self.settings.weight_decay)
         self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
+        self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
         items = read_items(job.item_files, job.layout.items)
-        sampler = NegativeSampler(items.popularity_V.to(self.device), self.settings, self.generator)
+        share = self.settings.model_copy(update={"batch_size": self.batch_size})
+        sampler = NegativeSampler(items.popularity_V.to(self.device), share, self.generator)
         self.objective = Objective.of(items.features_VF.to(self.device), sampler, self.settings, job.divspa)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.best = f"{job.folder}/resume/best"
@@ -121,12 +123,11 @@ class Trainer:
         """This process' batches of an epoch: a share of each batch, and as many as every other process has."""
         world = self.ranks.shard.world
         files = self.job.files[epoch % len(self.job.files)]
-        size = math.ceil(self.settings.batch_size / world)
 
         def one_pass(turn: int) -> Iterator[Batch]:
             return read_batches(
                 files,
-                size,
+                self.batch_size,
                 augmented=self.job.divspa is not None,
                 seed=self.job.seed + epoch + 1_000_003 * turn,
                 shard=self.ranks.shard,
@@ -134,7 +135,7 @@ class Trainer:
 
         if world == 1:
             return one_pass(0)
-        return equal_steps(map(one_pass, count()), math.ceil(self.job.rows / (size * world)))
+        return equal_steps(map(one_pass, count()), math.ceil(self.job.rows / (self.batch_size * world)))
 
     def _step(self, batch: Batch, progress: Progress) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):

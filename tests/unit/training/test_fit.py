@@ -134,11 +134,12 @@ def test_two_processes_learn_as_one_does(tmp_path: Path) -> None:
     alone, pair = (tmp_path / name for name in ("alone", "pair"))
     alone.mkdir()
     pair.mkdir()
-    one = fit(job_in(alone, epochs=4, patience=0))
-    job = job_in(pair, epochs=4, patience=0, processes=2)
+    same = {"rows": 4000, "epochs": 4, "patience": 0, "learning_rate": 0.005, "negative_sampling": "uniform"}
+    one = fit(job_in(alone, **same))
+    job = job_in(pair, processes=2, **same)
     mp.spawn(_join, args=(job, str(tmp_path / "store")), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
     two = torch.load(tmp_path / "store.losses", weights_only=True)
-    assert two == pytest.approx(one.losses, rel=0.15), "other draws and another order, but no other course"
+    assert two == pytest.approx(one.losses, rel=0.1), "other draws and another order, but no other course"
     assert Checkpoint.load(job.folder).restore()
 
 
