@@ -29,6 +29,8 @@ def fit_rank(job: Job) -> Progress:
     """One of several processes: join the others and train. Returns the progress, of which the first process' counts."""
     dist.init_process_group("nccl" if chosen_device(job.training.device).type == "cuda" else "gloo")
     try:
-        return fit(job)
+        progress = fit(job)
+        dist.barrier()  # a process that leaves while another still talks to it takes that one down
+        return progress
     finally:
         dist.destroy_process_group()
