@@ -14,15 +14,16 @@ import pyarrow as pa
 import pytest
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from divspa.augmentation import augment as stage
-from divspa.augmentation.augment import augment
+from divspa.augmentation.augment import augment, one_model_version
 from divspa.bench.positives import Positives
 from divspa.bench.vectors import Embeddings
 from divspa.config import Config
 from divspa.errors import ConfigError, ContractError, GateError
 from divspa.lake.tables import Lake
-from schemas import AUGMENTED_POSITIVES, EXAMPLES
+from schemas import AUGMENTED_POSITIVES, EXAMPLES, ITEM_EMBEDDINGS
 
 DAY = date(2024, 6, 30)
 CLICKS = {"path": "-", "user": "-", "item": "-", "time": "-"}
@@ -98,6 +99,12 @@ def test_only_allowed_items_are_added(world: Lake, tmp_path: Path) -> None:
         augment(world, config(items=items, divspa={"allowed": "stock > 7"}), DAY)
     with pytest.raises(ConfigError, match="needs attributes of items"):
         augment(world, config(divspa={"allowed": "stock > 1"}), DAY)
+
+
+def test_embeddings_of_two_models_are_an_error(world: Lake) -> None:
+    items = world.read_day(ITEM_EMBEDDINGS, DAY)
+    with pytest.raises(ContractError, match=r"different models.*bench and other"):
+        one_model_version(items, items.withColumn("model_version", F.lit("other")))
 
 
 def test_a_repeated_example_is_found_in_the_pass(world: Lake) -> None:
