@@ -85,7 +85,7 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
 
 
 def read_inputs(lake: Lake, config: Config, ds: date) -> Inputs:
-    """Embeddings of the base model and the training split. Raises ContractError when the embeddings are of two models."""
+    """Embeddings of the base model, and the training split. Raises ContractError when they are of two models."""
     base, versions = config.model.name, {table.name: lake.version(table) for table in READ}
 
     def read(table: Table, **partition: object) -> DataFrame:
