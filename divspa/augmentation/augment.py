@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -17,6 +18,7 @@ from divspa.augmentation.pairs import PAIR, Draws, augment_batches
 from divspa.augmentation.summary import Summary, check_gates, summarise
 from divspa.augmentation.tally import Tally, tally_batches
 from divspa.config import Config, fingerprint
+from divspa.errors import ContractError
 from divspa.lake.allowed import allowed_items
 from divspa.lake.tables import Lake
 from divspa.progress import console
@@ -36,41 +38,44 @@ READ = (EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES
 PAIRS_PER_TASK = 500_000
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage reads, at pinned versions; `users` has user_key, vector and clicked."""
+
+    items: DataFrame
+    addable: DataFrame
+    users: DataFrame
+    pairs: DataFrame
+    popularity: DataFrame
+    model_version: str
+    versions: dict[str, int]
+
+
 def augment(lake: Lake, config: Config, ds: date) -> None:
     """Write augmented_positives and augmentation_summary of one day, from the base model's embeddings.
 
-    Teacher, neighbours and candidates know the training split only: what is held out for validation counts as
-    not clicked. Raises GateError, before anything is written, when
+    Teacher, neighbours and candidates know the training split only. Raises GateError, before anything is written, when
     the summary fails a gate.
     """
-    settings, base = config.divspa, config.model.name
-    versions = {table.name: lake.version(table) for table in READ}
-
-    def read(table: Table, **partition: object) -> DataFrame:
-        return lake.read_day(table, ds, versions[table.name], **partition)
-
-    items, pairs = read(ITEM_EMBEDDINGS, model=base), read(EXAMPLES, split="train")
-    clicked = without_held_out(read(USER_FEATURES, as_of="cutoff"), lake.read(EXAMPLES, versions[EXAMPLES.name]), ds)
-    vectors = read(USER_EMBEDDINGS, model=base, as_of="cutoff").select("user_key", "vector")
-    users = vectors.join(clicked, "user_key").persist(StorageLevel.MEMORY_AND_DISK)
-    addable = allowed_items(items, settings.allowed, config.items, ds, "divspa.allowed")
-    catalogue, searches = build_catalogue(items, addable, settings)
+    settings, inputs = config.divspa, read_inputs(lake, config, ds)
+    users = inputs.users.persist(StorageLevel.MEMORY_AND_DISK)
+    catalogue, searches = build_catalogue(inputs.items, inputs.addable, settings)
     shared = lake.spark.sparkContext.broadcast(catalogue)
-    tasks = max(config.spark.partitions, math.ceil(pairs.count() / PAIRS_PER_TASK))
-    states, of_users = user_states(users, addable, shared, settings, tasks)
+    tasks = max(config.spark.partitions, math.ceil(inputs.pairs.count() / PAIRS_PER_TASK))
+    states, of_users = user_states(users, inputs.addable, shared, settings, tasks)
     states = states.persist(StorageLevel.MEMORY_AND_DISK)
     draws = Draws(settings, config.seed, ds.toordinal())
-    tally = tally_pairs(pairs, states, shared, draws, tasks)
-    summary = summarise(tally, popularity(read(ITEM_FEATURES), catalogue.size), searches | of_users, settings)
+    tally = tally_pairs(inputs.pairs, states, shared, draws, tasks)
+    popularity_V = by_item(inputs.popularity, catalogue.size)
+    summary = summarise(tally, popularity_V, searches | of_users, settings)
     for warning in check_gates(summary, settings):
         console.print(f"Warning: {warning}", soft_wrap=True, highlight=False)
-    version = items.select("model_version").first()[0]  # pyright: ignore[reportOptionalSubscript]
     provenance = {
-        "model_version": version,
-        "settings_hash": fingerprint(settings, config.seed, ds, version),
-        "source_versions": json.dumps(versions),
+        "model_version": inputs.model_version,
+        "settings_hash": fingerprint(settings, config.seed, ds, inputs.model_version),
+        "source_versions": json.dumps(inputs.versions),
     }
-    augmented = augment_pairs(pairs, states, shared, draws, tasks)
+    augmented = augment_pairs(inputs.pairs, states, shared, draws, tasks)
     augmented = augmented.withColumns({name: F.lit(value) for name, value in provenance.items()})
     lake.replace_day(AUGMENTED_POSITIVES, augmented, ds, unique=True)
     lake.replace_day(AUGMENTATION_SUMMARY, as_rows(lake, summary), ds)
@@ -79,15 +84,24 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
     shared.destroy()
 
 
-def without_held_out(users: DataFrame, examples: DataFrame, ds: date) -> DataFrame:
-    """user_key and clicked, less those of the split `valid`, or no way could add what validation asks for."""
-    valid = examples.where((F.col("ds") == F.lit(ds)) & (F.col("split") == "valid"))
-    held_out = valid.groupBy("user_key").agg(F.collect_set("item_index").alias("held_out"))
-    joined = users.join(F.broadcast(held_out), "user_key", "left")
-    nothing = F.array().cast("array<int>")
-    kept = F.array_except("clicked", F.coalesce("held_out", nothing))
-    return joined.select(
-        "user_key", F.when(F.col("held_out").isNull(), F.col("clicked")).otherwise(kept).alias("clicked")
+def read_inputs(lake: Lake, config: Config, ds: date) -> Inputs:
+    """Embeddings of the base model, and the training split. Raises ContractError when they are of two models."""
+    base, versions = config.model.name, {table.name: lake.version(table) for table in READ}
+
+    def read(table: Table, **partition: object) -> DataFrame:
+        return lake.read_day(table, ds, versions[table.name], **partition)
+
+    items = read(ITEM_EMBEDDINGS, model=base)
+    embedded = read(USER_EMBEDDINGS, model=base, as_of="cutoff")
+    clicked = read(USER_FEATURES, as_of="cutoff").select("user_key", "clicked")
+    return Inputs(
+        items=items,
+        addable=allowed_items(items, config.divspa.allowed, config.items, ds, "divspa.allowed"),
+        users=embedded.select("user_key", "vector").join(clicked, "user_key"),
+        pairs=read(EXAMPLES, split="train"),
+        popularity=read(ITEM_FEATURES).select("item_index", "popularity"),
+        model_version=one_model_version(items, embedded),
+        versions=versions,
     )
 
 
@@ -126,9 +140,22 @@ def _after_their_users(pairs: DataFrame, states: DataFrame, tasks: int) -> DataF
     return stream.sortWithinPartitions("user_key", "is_pair", "example_id")
 
 
-def popularity(item_features: DataFrame, size: int) -> np.ndarray:
-    """Training clicks by item index."""
-    rows = item_features.select("item_index", "popularity").toArrow()
+def one_model_version(items: DataFrame, users: DataFrame) -> str:
+    """The model version of both embeddings. Raises ContractError when they differ, as after a training cut short."""
+    found = sorted({row.model_version for side in (items, users) for row in side.select("model_version").take(1)})
+    if len(found) > 1:
+        raise ContractError(
+            "The embeddings of users and items are of different models",
+            expected="one model_version",
+            found=" and ".join(found),
+            remedy="run `train_base` of this day again",
+        )
+    return found[0]
+
+
+def by_item(popularity: DataFrame, size: int) -> np.ndarray:
+    """Training clicks of each item (V,)."""
+    rows = popularity.toArrow()
     popularity_V = np.zeros(size, np.int64)
     popularity_V[rows["item_index"].to_numpy()] = rows["popularity"].to_numpy()
     return popularity_V

@@ -111,9 +111,9 @@ def _bucket(keys_P: NDArray[np.int64]) -> NDArray[np.int64]:
 def best_of_pools(
     users_UD: NDArray[np.float32], pools: Lists, vectors_VD: NDArray[np.float32], k: int
 ) -> tuple[Lists, Lists]:
-    """The k items of each user's pool that the user's vector scores highest, and their scores; ties by item."""
+    """The k items of each pool (ascending) that the user's vector scores highest, and their scores; ties by item."""
     scores_P = dots(users_UD, pools, vectors_VD)
-    order_P = np.lexsort((pools.values_M, -scores_P, pools.owners))
+    order_P = np.lexsort((-scores_P, pools.owners))
     place_P = np.arange(len(order_P)) - np.repeat(pools.offsets_N1[:-1], pools.lengths)
     best, offsets = order_P[place_P < k], offsets_of(np.minimum(pools.lengths, k))
     return Lists(offsets, pools.values_M[best]), Lists(offsets, scores_P[best])

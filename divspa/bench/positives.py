@@ -14,6 +14,7 @@ from divspa.arrow import list_column
 from divspa.augmentation.sampling import hashed_uniforms
 from divspa.bench.vectors import CLUSTERS, FILE_ROWS, Embeddings
 from divspa.lake.tables import Lake
+from divspa.lists import Lists, offsets_of
 from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES, Table
 
 USERS, ITEMS = 0, 1
@@ -21,6 +22,8 @@ OWN_CENTRE = 0.7
 HISTORY = 50
 FIELDS = 8
 CLICKS = "id bigint, row int, item int, history array<int>, history_length int"
+STATES = "id bigint, clicked array<int>, history array<int>, history_length int"
+Batches = Iterable[pa.RecordBatch]
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,14 @@ class Positives:
         item = {"item_index": item_index, "item_id": F.concat(F.lit("item-"), item_index), "model": F.lit(model)}
         _save(lake, USER_EMBEDDINGS, made[USERS].withColumns(user), ds)
         _save(lake, ITEM_EMBEDDINGS, made[ITEMS].withColumns(item), ds)
-        clicks = lake.spark.range(0, self.users, 1, -(-self.users // FILE_ROWS)).mapInArrow(self._clicks, CLICKS)
+        people = lake.spark.range(0, self.users, 1, -(-self.users // FILE_ROWS))
         encoded = F.array(*[F.pmod(F.xxhash64("id", F.lit(field)), F.lit(1000)).cast("int") for field in range(FIELDS)])
-        pairs = clicks.withColumns(user | {"user_features": encoded}).withColumns(
-            {
+        user["user_features"] = encoded
+        states = people.mapInArrow(lambda batches: map(_as_states, self._clicks(batches)), STATES)
+        _save(lake, USER_FEATURES, states.withColumns(user), ds)
+        pairs = people.mapInArrow(lambda batches: map(_as_clicks, self._clicks(batches)), CLICKS).withColumns(
+            user
+            | {
                 "split": F.lit("train"),
                 "example_id": F.xxhash64("user_id", "row"),
                 "item_id": F.concat(F.lit("item-"), "item"),
@@ -58,16 +65,11 @@ class Positives:
             }
         )
         _save(lake, EXAMPLES, pairs, ds)
-        written = lake.read_day(EXAMPLES, ds)
-        states = written.groupBy("user_id", "user_key").agg(
-            F.sort_array(F.collect_list("item_index")).alias("clicked"),
-            *[F.max_by(name, "history_length").alias(name) for name in ("user_features", "history", "history_length")],
-        )
-        _save(lake, USER_FEATURES, states.withColumn("as_of", F.lit("cutoff")), ds)
-        counted = written.groupBy("item_index", "item_id").agg(F.count("*").alias("popularity"))
+        counted = lake.read_day(EXAMPLES, ds).groupBy("item_index", "item_id").agg(F.count("*").alias("popularity"))
         _save(lake, ITEM_FEATURES, counted.withColumn("item_features", F.array(F.col("item_index"))), ds)
 
-    def _clicks(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _clicks(self, batches: Batches) -> Iterator[tuple[NDArray[np.int64], Lists]]:
+        """Users and the items that each clicked, in the order of the clicks."""
         centre_V = self.embeddings.centres(np.arange(self.items), ITEMS)
         by_centre_V = np.argsort(centre_V, kind="stable")
         starts_C1 = np.searchsorted(centre_V[by_centre_V], np.arange(CLUSTERS + 1))
@@ -86,7 +88,8 @@ class Positives:
             item_M = 2 + np.where(own_M, near_M, (spread_M * self.items).astype(np.int64))
             _, first_F = np.unique(owner_M * (self.items + 2) + item_M, return_index=True)
             kept_F = np.sort(first_F)
-            yield _as_clicks(ids_N, owner_M[kept_F], item_M[kept_F])
+            lengths_N = np.bincount(owner_M[kept_F], minlength=len(ids_N))
+            yield ids_N, Lists(offsets_of(lengths_N), item_M[kept_F].astype(np.int32))
 
     def _counts(self, ids_N: NDArray[np.int64]) -> NDArray[np.int64]:
         more_N = -np.log(self._uniforms(4, ids_N, np.zeros_like(ids_N))) * (self.pairs / self.users - 0.5)
@@ -96,17 +99,34 @@ class Positives:
         return hashed_uniforms([self.embeddings.seed, purpose, ids_M, place_M])
 
 
-def _as_clicks(ids_N: NDArray[np.int64], owner_M: NDArray[np.int64], item_M: NDArray[np.int64]) -> pa.RecordBatch:
+def _as_clicks(made: tuple[NDArray[np.int64], Lists]) -> pa.RecordBatch:
     """One row a click, with the user's clicks before it as its history."""
-    counts_N = np.bincount(owner_M, minlength=len(ids_N))
-    place_M = np.arange(len(owner_M)) - np.repeat(np.cumsum(counts_N) - counts_N, counts_N)
-    length_M = np.minimum(place_M, HISTORY)
-    source_ML = (np.arange(len(owner_M)) - length_M)[:, None] + np.arange(HISTORY)
-    real_ML = np.arange(HISTORY) < length_M[:, None]
-    history_ML = np.where(real_ML, item_M[np.where(real_ML, source_ML, 0)], 0).astype(np.int32)
-    columns = [ids_N[owner_M], place_M.astype(np.int32), item_M.astype(np.int32)]
-    arrays = [*map(pa.array, columns), list_column(history_ML), pa.array(length_M.astype(np.int32))]
+    ids_N, clicks = made
+    row_M = np.arange(len(clicks.values_M)) - np.repeat(clicks.offsets_N1[:-1], clicks.lengths)
+    history_ML, length_M = _histories(clicks.values_M, np.arange(len(row_M)), row_M)
+    arrays = [pa.array(ids_N[clicks.owners]), pa.array(row_M.astype(np.int32)), pa.array(clicks.values_M)]
+    arrays += [list_column(history_ML), pa.array(length_M)]
     return pa.RecordBatch.from_arrays(arrays, ["id", "row", "item", "history", "history_length"])
+
+
+def _as_states(made: tuple[NDArray[np.int64], Lists]) -> pa.RecordBatch:
+    """One row a user, after all the user's clicks."""
+    ids_N, clicks = made
+    order_M = np.lexsort((clicks.values_M, clicks.owners))
+    history_NL, length_N = _histories(clicks.values_M, clicks.offsets_N1[1:], clicks.lengths)
+    clicked = list_column(clicks.values_M[order_M], clicks.offsets_N1)
+    arrays = [pa.array(ids_N), clicked, list_column(history_NL), pa.array(length_N)]
+    return pa.RecordBatch.from_arrays(arrays, ["id", "clicked", "history", "history_length"])
+
+
+def _histories(
+    items_M: NDArray[np.int32], ends_N: NDArray[np.int64], before_N: NDArray[np.int64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The last of the `before_N` items before each place `ends_N`, oldest first, padded with 0, and their number."""
+    length_N = np.minimum(before_N, HISTORY)
+    real_NL = np.arange(HISTORY) < length_N[:, None]
+    place_NL = (ends_N - length_N)[:, None] + np.arange(HISTORY)
+    return np.where(real_NL, items_M[np.where(real_NL, place_NL, 0)], 0).astype(np.int32), length_N.astype(np.int32)
 
 
 def _save(lake: Lake, table: Table, rows: DataFrame, ds: date) -> None:

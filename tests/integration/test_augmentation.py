@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,15 +15,16 @@ import pyarrow as pa
 import pytest
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from divspa.augmentation import augment as stage
-from divspa.augmentation.augment import augment
+from divspa.augmentation.augment import augment, one_model_version
 from divspa.bench.positives import Positives
 from divspa.bench.vectors import Embeddings
 from divspa.config import Config
 from divspa.errors import ConfigError, ContractError, GateError
 from divspa.lake.tables import Lake
-from schemas import AUGMENTED_POSITIVES, EXAMPLES
+from schemas import AUGMENTED_POSITIVES, EXAMPLES, ITEM_EMBEDDINGS
 
 DAY = date(2024, 6, 30)
 CLICKS = {"path": "-", "user": "-", "item": "-", "time": "-"}
@@ -78,6 +80,37 @@ def test_the_tables_say_what_they_were_made_of_and_how_well(world: Lake) -> None
         assert summary[way]["candidates_per_pair"] <= 20 and 0 < summary[way]["new"] <= 1
 
 
+def test_a_worker_that_dies_once_leaves_no_row_twice(world: Lake, tmp_path: Path) -> None:
+    """Retries need a local master that allows them, hence a process of its own."""
+    copy = Lake(world.spark, str(shutil.copytree(world.root, tmp_path / "lake")))
+    command = [sys.executable, str(Path(__file__)), copy.root]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.splitlines()[-1:] == ["1 death"], done.stderr[-3000:]
+    assert copy.version(AUGMENTED_POSITIVES) > world.version(AUGMENTED_POSITIVES)
+    assert rows(copy) == rows(world)
+
+
+def augment_with_a_death(root: str) -> None:
+    """Augment while the process of one task dies after it has given its first batch."""
+    from divspa.config import Spark
+    from divspa.lake.session import spark_session
+
+    spark = spark_session(Spark(master="local[2,3]", driver_memory="1g", partitions=2))
+    mark, alive = f"{root}/died", stage.augment_batches
+
+    def dying(*arguments: Any) -> Iterator[pa.RecordBatch]:
+        for batch in alive(*arguments):
+            yield batch
+            context = TaskContext.get()
+            if context is not None and context.attemptNumber() == 0 and not Path(mark).exists():
+                Path(mark).touch()
+                os._exit(1)
+
+    stage.augment_batches = dying
+    augment(Lake(spark, root), config(), DAY)
+    print(f"{int(Path(mark).exists())} death")
+
+
 def test_a_failing_gate_leaves_the_published_table_alone(world: Lake) -> None:
     version = world.version(AUGMENTED_POSITIVES)
     with pytest.raises(GateError, match=r"all added \d.* a pair where 9 is the least"):
@@ -100,42 +133,17 @@ def test_only_allowed_items_are_added(world: Lake, tmp_path: Path) -> None:
         augment(world, config(divspa={"allowed": "stock > 1"}), DAY)
 
 
+def test_embeddings_of_two_models_are_an_error(world: Lake) -> None:
+    items = world.read_day(ITEM_EMBEDDINGS, DAY)
+    with pytest.raises(ContractError, match=r"different models.*bench and other"):
+        one_model_version(items, items.withColumn("model_version", F.lit("other")))
+
+
 def test_a_repeated_example_is_found_in_the_pass(world: Lake) -> None:
     world.read_day(EXAMPLES, DAY).limit(1).write.format("delta").mode("append").save(world.path(EXAMPLES))
     with pytest.raises(ContractError, match="repeat a key"):
         augment(world, config(), DAY)
 
 
-def test_a_worker_that_dies_once_leaves_no_row_twice(tmp_path: Path) -> None:
-    """Retries need a local master that allows them, hence a process of its own."""
-    command = [sys.executable, str(Path(__file__)), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.stdout.splitlines()[-1:] == ["same rows after 1 death"], done.stderr[-3000:]
-
-
-def augment_with_a_death(folder: Path) -> None:
-    """Augment twice; the second time the process of one task dies after it has given its first batch."""
-    from divspa.config import Spark
-    from divspa.lake.session import spark_session
-
-    spark = spark_session(Spark(master="local[2,3]", driver_memory="1g", partitions=2))
-    lake, mark, alive = Lake(spark, str(folder / "lake")), str(folder / "died"), stage.augment_batches
-    Positives(pairs=400, users=40, items=100, embeddings=Embeddings(8, 5)).write(lake, DAY, config().model.name)
-
-    def dying(*arguments: Any) -> Iterator[pa.RecordBatch]:
-        for batch in alive(*arguments):
-            yield batch
-            context = TaskContext.get()
-            if context is not None and context.attemptNumber() == 0 and not Path(mark).exists():
-                Path(mark).touch()
-                os._exit(1)
-
-    augment(lake, config(), DAY)
-    expected = rows(lake)
-    stage.augment_batches = dying
-    augment(lake, config(), DAY)
-    print(f"{'same' if rows(lake) == expected else 'other'} rows after {int(Path(mark).exists())} death")
-
-
 if __name__ == "__main__":
-    augment_with_a_death(Path(sys.argv[1]))
+    augment_with_a_death(sys.argv[1])
