@@ -32,6 +32,10 @@ class ContractError(DivSPAError):
     """Rows break the contract of the table they are written to."""
 
 
+class GateError(DivSPAError):
+    """A day's features differ too much from what is sound, or from the day before, to be published."""
+
+
 class SetupError(DivSPAError):
     """The machine lacks something that divspa cannot install by itself, such as Java."""
 

@@ -61,19 +61,30 @@ class Lake:
         """
         return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
 
-    def replace_day(self, table: Table, rows: DataFrame, ds: date, **partition: object) -> None:
+    def newest_day_before(self, table: Table, ds: date) -> date | None:
+        """The newest earlier day of a table; None when there is none, or no table."""
+        if not self.exists(table):
+            return None
+        return self.read(table).where(F.col("ds") < F.lit(ds)).agg(F.max("ds")).head()[0]  # pyright: ignore[reportOptionalSubscript]
+
+    def replace_day(
+        self, table: Table, rows: DataFrame, ds: date, *, keys: DataFrame | None = None, **partition: object
+    ) -> None:
         """Replace one day, or a partition of it.
+
+        Keys are counted in `rows`, which are then held in memory or on disk; `keys` are the same keys, or more, from a
+        frame that is cheap to compute, so that large rows are computed once and held nowhere.
 
         Raises ContractError, and leaves the table as it was, when keys repeat within the day, a column is missing or
         of another type, or a NOT NULL or CHECK constraint is broken.
         """
         scope = {"ds": ds} | partition
-        rows = rows.withColumns({key: F.lit(value) for key, value in scope.items()})
-        rows = _conform(rows, table)
+        rows = _conform(rows.withColumns({key: F.lit(value) for key, value in scope.items()}), table)
         self._create(table)
-        rows.persist()
+        if keys is None:
+            keys = rows.persist()
         try:
-            _require_unique(rows, table, scope)
+            _require_unique(keys, table, scope)
             writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
             writer.save(self.path(table))
         except PySparkException as error:
