@@ -124,7 +124,7 @@ class Users:
     def asked(self, cut_M: np.ndarray, user_M: np.ndarray, shape: Shape) -> list[pa.Array]:
         """The columns of ASKED for some moments."""
         version_M = self.time.newest(self.is_version_R, cut_M)
-        columns_VF = self.features_V.flatten().to_numpy().reshape(-1, shape.width)
+        columns_VF = self.features_V.flatten().to_numpy().reshape(len(self.user_id_V), shape.width)
         parts = [columns_VF[version_M]]
         for length, codes_VW in shape.sequences:
             codes_ML = self.time.sequence(codes_VW, cut_M, user_M, length)
