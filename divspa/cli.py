@@ -159,6 +159,19 @@ def bench_training(
         )
 
 
+@bench.command("features")
+def bench_features(
+    clicks: Annotated[int, typer.Option(min=1000)] = 1_000_000,
+    seed: int = 17,
+    as_json: AsJson = False,
+) -> None:
+    """A generated log to `examples`, beside DuckDB on the same files."""
+    with _only_results_on_stdout(True) as write, step("bench features"):
+        from divspa.bench.features import bench_features as measure
+
+        write(json.dumps(measure(clicks, seed), indent=None if as_json else 2))
+
+
 def run_job(stage: str) -> None:
     """The entry point of `jobs/STAGE.py`: run one stage with --config, --ds and --set."""
 

@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from divspa.errors import ConfigError
 
 Way = Literal["u2i", "i2i", "u2u2i"]
+Share = Annotated[float, Field(ge=0, le=1)]
+TimeUnit = Literal["timestamp", "seconds", "milliseconds", "nanoseconds"]
 T = TypeVar("T", bound=BaseModel)
+# Columns that lie beside the fields while these are encoded; a field may have such a `column`, but not such a name.
+RESERVED = {"user_id", "user_key", "item_id", "item_index", "popularity", "valid_from", "cutoff"}
+RESERVED |= {"first_click", "train_clicks", "test_clicks"}
 PACKAGE_SCHEME = "package:"
 
 
@@ -55,19 +60,27 @@ class ClickLog(Source):
     user: str
     item: str
     time: str
-    time_unit: Literal["timestamp", "seconds", "milliseconds", "nanoseconds"] = "timestamp"
+    time_unit: TimeUnit = "timestamp"
     positive: str | None = None
 
 
 class FeatureField(Section):
-    """One sparse field of a user or an item, embedded by the towers."""
+    """One sparse field, embedded by the towers: it takes `max_values` places of the encoded features."""
 
     name: str
-    kind: Literal["categorical", "multi"] = "categorical"
+    max_values: Annotated[int, Field(ge=1)] = 1
+
+
+class ColumnField(FeatureField):
+    """A field read from a column of an attribute table."""
+
+    kind: Literal["categorical", "multi", "numeric"] = "categorical"
     column: str = ""
     delimiter: str | None = None
-    max_values: Annotated[int, Field(ge=1)] = 1
     min_count: Annotated[int, Field(ge=1)] = 1
+    hash_buckets: Annotated[int, Field(ge=1)] | None = None
+    quantiles: Annotated[int, Field(ge=2)] | None = None
+    bounds: tuple[FiniteFloat, ...] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -77,14 +90,40 @@ class FeatureField(Section):
         data.setdefault("column", data.get("name"))
         if data.get("kind") == "multi":
             data.setdefault("max_values", 5)
+        if data.get("kind") == "numeric" and data.get("bounds") is None:
+            data.setdefault("quantiles", 10)
         return data
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> "ColumnField":
+        numeric = self.kind == "numeric"
+        if numeric != (self.quantiles is not None or self.bounds is not None):
+            raise ValueError("`quantiles` or `bounds` are given with `kind: numeric`, and only then")
+        if self.quantiles is not None and self.bounds is not None:
+            raise ValueError("either `quantiles` or `bounds`, not both")
+        if numeric and (self.max_values, self.hash_buckets, self.min_count) != (1, None, 1):
+            raise ValueError("a numeric field has one value, and neither `hash_buckets` nor `min_count`")
+        if self.bounds is not None and (not self.bounds or list(self.bounds) != sorted(set(self.bounds))):
+            raise ValueError("`bounds` are one or more numbers in ascending order")
+        if self.hash_buckets is not None and self.min_count > 1:
+            raise ValueError("a hashed field keeps every value, so it has no `min_count`")
+        return self
+
+
+class SequenceField(FeatureField):
+    """The values of an item field over a user's past items, oldest first: the last `max_values` of them."""
+
+    of: str
+    max_values: Annotated[int, Field(ge=1)] = 10
 
 
 class Attributes(Source):
-    """A table of user or item attributes, one row an id."""
+    """A table of user or item attributes: one row an id or, with `valid_from`, one row an id and version."""
 
     id: str
-    fields: tuple[FeatureField, ...] = ()
+    valid_from: str | None = None
+    time_unit: TimeUnit = "timestamp"
+    fields: tuple[ColumnField, ...] = ()
 
 
 class Split(Section):
@@ -111,7 +150,23 @@ class Features(Section):
     item_min_count: Annotated[int, Field(ge=1)] = 1
     repeats: Literal["first", "all"] = "first"
     embed_user_id: bool = False
+    sequences: tuple[SequenceField, ...] = ()
     late_days: Annotated[int, Field(ge=0)] = 0
+
+
+class FeatureGates(Section):
+    """What stops a day before anything of it is published; null turns a gate off.
+
+    Gates on a change hold only where the previous day had at least `compare_from` clicks, users, items or values.
+    """
+
+    min_new_clicks: Annotated[int, Field(ge=1)] = 1
+    max_refused_share: Share | None = 0.2
+    max_unknown_rate: Share | None = None
+    max_unknown_rise: Share | None = 0.2
+    max_vocabulary_growth: Annotated[float, Field(ge=0)] | None = 2.0
+    max_drift: Annotated[float, Field(ge=0)] | None = 0.25
+    compare_from: Annotated[int, Field(ge=1)] = 1000
 
 
 class Model(BaseModel):
@@ -209,6 +264,7 @@ class Config(Section):
     items: Attributes | None = None
     features: Features = Features()
     split: Split = Split()
+    gates: FeatureGates = FeatureGates()
     model: Annotated[Model, BeforeValidator(lambda m: {"name": m} if isinstance(m, str) else m)] = Model()
     training: Training = Training()
     divspa: DivSPA = DivSPA()
@@ -218,22 +274,33 @@ class Config(Section):
 
     @property
     def user_fields(self) -> tuple[FeatureField, ...]:
-        """The encoded fields of a user, in the order of `user_features`."""
-        declared = self.users.fields if self.users else ()
-        own = (FeatureField(name="user_id"),) if self.features.embed_user_id else ()
-        return own + declared
+        """The encoded fields of a user, in the order of `user_features`: id, attributes, sequences."""
+        return self.user_columns + self.features.sequences
 
     @property
-    def item_fields(self) -> tuple[FeatureField, ...]:
+    def user_columns(self) -> tuple[ColumnField, ...]:
+        """The fields of a user that are columns: the user's id, when it is embedded, and the attributes."""
+        own = (ColumnField(name="user_id"),) if self.features.embed_user_id else ()
+        return own + (self.users.fields if self.users else ())
+
+    @property
+    def item_fields(self) -> tuple[ColumnField, ...]:
         """The encoded fields of an item, in the order of `item_features`; the item's id is held apart."""
         return self.items.fields if self.items else ()
 
     @model_validator(mode="after")
-    def _names_unique(self) -> "Config":
+    def _names_fit(self) -> "Config":
         names = [field.name for field in self.user_fields + self.item_fields]
-        twice = sorted({name for name in names if names.count(name) > 1 or name == "item_id"})
+        taken = RESERVED - ({"user_id"} if self.features.embed_user_id else set())
+        twice = sorted({name for name in names if names.count(name) > 1 or name in taken})
         if twice:
-            raise ValueError(f"field names must differ from each other and from item_id: {', '.join(twice)}")
+            raise ValueError(
+                f"field names must differ from each other and from {', '.join(sorted(RESERVED))}: {', '.join(twice)}"
+            )
+        of_items = ["item_id", *(field.name for field in self.item_fields)]
+        for sequence in self.features.sequences:
+            if sequence.of not in of_items:
+                raise ValueError(f"the sequence {sequence.name} is `of: {sequence.of}`, not of {', '.join(of_items)}")
         return self
 
 

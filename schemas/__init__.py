@@ -6,6 +6,7 @@ from schemas.clicks import CLICKS
 from schemas.clicks_quarantine import CLICKS_QUARANTINE
 from schemas.contract import Column, Table
 from schemas.examples import EXAMPLES
+from schemas.feature_gates import FEATURE_GATES
 from schemas.item_embeddings import ITEM_EMBEDDINGS
 from schemas.item_features import ITEM_FEATURES
 from schemas.metrics import METRICS
@@ -25,6 +26,7 @@ TABLES: dict[str, Table] = {
         ITEM_FEATURES,
         USER_FEATURES,
         EXAMPLES,
+        FEATURE_GATES,
         TRAINING_RUNS,
         USER_EMBEDDINGS,
         ITEM_EMBEDDINGS,
@@ -42,6 +44,7 @@ __all__ = [
     "CLICKS",
     "CLICKS_QUARANTINE",
     "EXAMPLES",
+    "FEATURE_GATES",
     "ITEM_EMBEDDINGS",
     "ITEM_FEATURES",
     "METRICS",

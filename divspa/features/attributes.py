@@ -1,111 +1,75 @@
-"""User and item attributes, encoded to integers by the vocabulary."""
+"""User and item attributes, read as versions that hold from a time on."""
 
-from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, datetime
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from divspa.arrow import list_column
-from divspa.config import Attributes, FeatureField
-from divspa.features.clicks import read_source, require_columns
-from schemas.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
+from divspa.config import Attributes, ColumnField
+from divspa.features.clicks import expression, read_source, require_columns, timestamp
+
+BEGINNING = "0001-01-01"
 
 
-def attribute_values(spark: SparkSession, source: Attributes | None, ids: DataFrame, ds: date) -> DataFrame:
-    """The declared attributes of every id. One row a row of `ids`: its single column, then a string array a field.
+def attribute_versions(spark: SparkSession, source: Attributes | None, ids: DataFrame, ds: date) -> DataFrame:
+    """The declared attributes of every id. One row a row of `ids` (its columns first, the id leading) and version.
 
-    An id without attributes has empty arrays. When an id has several rows, the first in the order of their values wins.
+    A version holds from `valid_from` on; every id has one from the beginning of time, empty when the table is dated or
+    lacks the id. Categorical fields are strings, multi-valued ones string arrays, numeric ones doubles; unknown is
+    null. A dated row without a time, or of a later day, is left out. Of rows that share id and time, the first in the
+    order of their values wins.
     """
-    key = ids.columns[0]
+    ids = ids.withColumn("valid_from", F.to_timestamp(F.lit(BEGINNING)))
     if source is None:
         return ids
+    named, key = _named(spark, source, ids.columns[0], ds), ids.columns[0]
+    fields = [field.name for field in source.fields]
+    values = F.min(F.struct(*fields)).alias("values") if fields else F.count("*").alias("values")
+    one_each = named.groupBy(key, "valid_from").agg(values).select(key, "valid_from", *(f"values.{f}" for f in fields))
+    if source.valid_from is None:
+        return ids.join(one_each.drop("valid_from"), key, "left")
+    dated = ids.drop("valid_from").join(one_each, key).select(*ids.columns, *fields)
+    return ids.unionByName(dated, allowMissingColumns=True)
+
+
+def newest(versions: DataFrame, moment: datetime) -> DataFrame:
+    """The version of each id that held just before a moment. One row an id: the first column."""
+    key = versions.columns[0]
+    rest = [name for name in versions.columns if name not in (key, "valid_from")]
+    values = F.max(F.struct("valid_from", *rest)).alias("newest")
+    held = versions.where(F.col("valid_from") < F.lit(moment)).groupBy(key).agg(values)
+    return held.select(key, *(f"newest.{name}" for name in rest))
+
+
+def _named(spark: SparkSession, source: Attributes, key: str, ds: date) -> DataFrame:
+    """The raw table with our names and types; `valid_from` is null in a table without times."""
     raw = read_source(spark, source, ds)
     section = "users" if key == "user_id" else "items"
     require_columns(raw, [source.id, *(field.column for field in source.fields)], source, section)
+    time = F.lit(None).cast("timestamp")
+    if source.valid_from is not None:
+        time = expression(raw, source.valid_from, f"{section}.valid_from")
+        time = timestamp(raw, time, source.time_unit, f"{section}.time_unit")
     named = raw.select(
         F.trim(F.col(f"`{source.id}`").cast("string")).alias(key),
-        *(_strings(raw, field).alias(field.name) for field in source.fields),
+        time.alias("valid_from"),
+        *(_value(raw, field).alias(field.name) for field in source.fields),
     )
-    values = F.min(F.struct(*(field.name for field in source.fields))).alias("values") if source.fields else None
-    one_each = named.groupBy(key).agg(values).select(key, "values.*") if values is not None else named.distinct()
-    joined = ids.join(one_each, key, "left")
-    return joined.select(key, *(F.coalesce(field.name, _nothing()).alias(field.name) for field in source.fields))
+    return named if source.valid_from is None else named.where(F.col("valid_from") < F.date_add(F.lit(ds), 1))
 
 
-def encode(values: DataFrame, fields: tuple[FeatureField, ...], vocabulary: DataFrame, output: str) -> DataFrame:
-    """Replace string arrays by one integer array `output` of the fields' max_values together.
-
-    A field takes max_values places: known values first, then padding; a field of which nothing is known holds UNKNOWN
-    in its first place. Other columns pass through. Fields of many values (user_id) are joined, not broadcast.
-    """
-    for field in fields:
-        if field.name == "user_id":
-            own = vocabulary.where(F.col("field") == field.name).select(F.col("value").alias("user_id"), "index")
-            values = values.join(own, "user_id", "left").withColumn(
-                "user_id_index", F.coalesce("index", F.lit(UNKNOWN))
-            )
-            values = values.drop("index")
-    small = [field for field in fields if field.name != "user_id"]
-    kept = [name for name in values.columns if name not in {field.name for field in small}]
-    sets = _value_sets(vocabulary, small)
-    schema = T.StructType([*values.select(kept).schema.fields, T.StructField(output, T.ArrayType(T.IntegerType()))])
-
-    def encode_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            lead = [batch.column("user_id_index").to_numpy()[:, None]] if "user_id_index" in kept else []
-            parts = lead + [_encode_field(batch.column(f.name), f.max_values, *sets.value[f.name]) for f in small]
-            table = np.hstack(parts).astype(np.int32) if parts else np.zeros((batch.num_rows, 0), np.int32)
-            encoded = list_column(table)
-            columns = [batch.column(name) for name in kept]
-            yield pa.RecordBatch.from_arrays([*columns, encoded], [*kept, output])
-
-    return values.mapInArrow(encode_batches, schema).drop("user_id_index")
-
-
-def _nothing() -> Column:
-    return F.array().cast("array<string>")
-
-
-def _strings(raw: DataFrame, field: FeatureField) -> Column:
-    """A field as an array of non-empty, distinct strings."""
+def _value(raw: DataFrame, field: ColumnField) -> Column:
+    """A field as a double, as a string, or as an array of distinct strings; what says nothing is null or left out."""
     column = F.col(f"`{field.column}`")
-    kind = raw.schema[field.column].dataType
-    if isinstance(kind, T.ArrayType):
-        strings = column.cast("array<string>")
+    if field.kind == "numeric":
+        number = column.try_cast("double")
+        return F.when(~F.isnan(number), number)
+    if isinstance(raw.schema[field.column].dataType, T.ArrayType):
+        strings = F.transform(column.cast("array<string>"), F.trim)
     elif field.delimiter:
-        strings = F.split(column.cast("string"), "\\Q" + field.delimiter + "\\E")
+        strings = F.transform(F.split(column.cast("string"), "\\Q" + field.delimiter + "\\E"), F.trim)
     else:
-        strings = F.array(column.cast("string"))
-    trimmed = F.transform(F.coalesce(strings, _nothing()), F.trim)
-    return F.array_distinct(F.filter(trimmed, lambda value: value.isNotNull() & (value != "")))
-
-
-def _value_sets(vocabulary: DataFrame, fields: list[FeatureField]):
-    spark = vocabulary.sparkSession
-    names = [field.name for field in fields]
-    rows = vocabulary.where(F.col("field").isin(names)).toPandas()
-    sets = {name: rows[rows["field"] == name] for name in names}
-    return spark.sparkContext.broadcast(
-        {name: (pa.array(own["value"], pa.string()), np.asarray(own["index"], np.int32)) for name, own in sets.items()}
-    )
-
-
-def _encode_field(column: pa.ListArray, width: int, known: pa.StringArray, indices: np.ndarray) -> np.ndarray:
-    """Encode a list column. Returns [rows, width] int32."""
-    offsets = np.asarray(column.offsets)
-    row = np.repeat(np.arange(len(column)), np.diff(offsets))
-    places = pc.index_in(column.flatten(), value_set=known)  # pyright: ignore[reportAttributeAccessIssue]
-    found = places.to_numpy(zero_copy_only=False)
-    hit = ~np.isnan(found) if found.dtype.kind == "f" else np.ones(len(found), bool)
-    row, code = row[hit], indices[found[hit].astype(np.int64)]
-    place = np.arange(len(row)) - np.searchsorted(row, row, side="left")
-    fits = place < width
-    out = np.full((len(column), width), PADDING, np.int32)
-    out[row[fits], place[fits]] = code[fits]
-    out[out[:, 0] < FIRST_INDEX, 0] = UNKNOWN
-    return out
+        text = F.trim(column.cast("string"))
+        return F.when(text != "", text)
+    return F.array_distinct(F.filter(strings, lambda value: value.isNotNull() & (value != "")))

@@ -1,5 +1,6 @@
 """Any click log, read as valid clicks and quarantined rows."""
 
+from dataclasses import dataclass
 from datetime import date
 
 from pyspark.errors.exceptions.base import AnalysisException, PySparkException
@@ -7,7 +8,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from divspa.config import ClickLog, Source
+from divspa.config import ClickLog, Source, TimeUnit
 from divspa.errors import ConfigError, InputError
 
 CORRUPT = "_corrupt_record"
@@ -51,28 +52,78 @@ def parse_clicks(raw: DataFrame, log: ClickLog) -> DataFrame:
     """Name and type the columns of a raw log.
 
     One row a raw row that is a positive: user_id, item_id, clicked_at, `reason` (null for a usable row) and `row` (the
-    raw row as JSON).
+    raw row as JSON, where there is a reason).
     """
-    time = _expression(raw, log.time, "clicks.time")
+    time = expression(raw, log.time, "clicks.time")
     if log.positive:
-        raw = raw.where(_expression(raw, log.positive, "clicks.positive"))
+        raw = raw.where(expression(raw, log.positive, "clicks.positive"))
     require_columns(raw, [log.user, log.item], log, "clicks")
     user, item = (F.trim(F.col(f"`{name}`").cast("string")) for name in (log.user, log.item))
     corrupt = F.col(CORRUPT).isNotNull() if CORRUPT in raw.columns else F.lit(False)
-    parsed = raw.select(
-        user.alias("user_id"),
-        item.alias("item_id"),
-        _timestamp(raw, time, log.time_unit).alias("clicked_at"),
-        corrupt.alias("corrupt"),
-        F.to_json(F.struct("*")).alias("row"),
+    columns = {
+        "user_id": user,
+        "item_id": item,
+        "clicked_at": timestamp(raw, time, log.time_unit, "clicks.time_unit"),
+        "corrupt": corrupt,
+        "json": F.to_json(F.struct("*")),
+    }
+    parsed = raw.select(*(column.alias(name) for name, column in columns.items())).withColumn("reason", _reason())
+    return parsed.withColumn("row", F.when(F.col("reason").isNotNull(), F.col("json"))).drop("corrupt", "json")
+
+
+def gather(parsed: DataFrame, ds: date, *, daily_file: bool) -> DataFrame:
+    """The rows of a log up to the end of a day. One row a user, item, instant, reason and raw row, with its copies.
+
+    Later rows are left for their own day; but a file of one day is never read again, so there they are refused.
+    """
+    later = F.col("clicked_at") >= F.date_add(F.lit(ds), 1)
+    if daily_file:
+        refused = later & F.col("reason").isNull()
+        as_json = F.to_json(F.struct("user_id", "item_id", "clicked_at"))
+        parsed = parsed.withColumns(
+            {
+                "reason": F.when(refused, "the time is after the day of its file").otherwise(F.col("reason")),
+                "row": F.when(refused, as_json).otherwise(F.col("row")),
+            }
+        )
+    else:
+        parsed = parsed.where(F.col("clicked_at").isNull() | ~later)
+    rows = parsed.groupBy("user_id", "item_id", "clicked_at", "reason", "row").agg(F.count("*").alias("copies"))
+    return rows.withColumn("tie_break", F.xxhash64("item_id", "clicked_at", "user_id"))
+
+
+def mark_known(rows: DataFrame, earlier: DataFrame, ds: date, late_days: int) -> DataFrame:
+    """Mark the clicks that an earlier day holds (`known`), and refuse those that are new but too old.
+
+    `earlier` is compared by a hash of the click and its time, so that no ids travel. Clicks are too old when they
+    happened more than `late_days` before the end of the newest earlier day.
+    """
+    newest = earlier.agg(F.max("ds")).head()[0]  # pyright: ignore[reportOptionalSubscript]
+    if newest is None:
+        return rows.withColumn("known", F.lit(False))
+    held = earlier.select("tie_break", "clicked_at", F.lit(True).alias("known"))
+    marked = rows.join(held, ["tie_break", "clicked_at"], "left").withColumn("known", F.col("known").isNotNull())
+    usable = F.col("reason").isNull() & ~F.col("known")
+    too_old = usable & (F.col("clicked_at") < F.date_add(F.lit(newest), 1 - late_days))
+    reason = f"more than {late_days} days late" if late_days else "of a day that was closed already"
+    return marked.withColumns(
+        {
+            "reason": F.when(too_old, reason).otherwise(F.col("reason")),
+            "row": F.when(too_old, F.to_json(F.struct("user_id", "item_id", "clicked_at"))).otherwise(F.col("row")),
+        }
     )
-    return parsed.withColumn("reason", _reason()).drop("corrupt")
 
 
-def quarantine(parsed: DataFrame, duplicates: DataFrame) -> DataFrame:
+def new_clicks(rows: DataFrame) -> DataFrame:
+    """The clicks to add. One row a user, item and instant."""
+    fresh = rows.where("reason IS NULL AND NOT known")
+    return fresh.select("user_id", "item_id", "clicked_at", "tie_break")
+
+
+def quarantine(rows: DataFrame) -> DataFrame:
     """The refused rows. One row a distinct row and reason, with the number of its copies."""
-    refused = parsed.where("reason IS NOT NULL").select("reason", "row", F.lit(1).alias("copies"))
-    repeated = duplicates.select(
+    refused = rows.where("reason IS NOT NULL").select("reason", "row", "copies")
+    repeated = rows.where("reason IS NULL AND NOT known AND copies > 1").select(
         F.lit("the same user, item and time again").alias("reason"),
         F.to_json(F.struct("user_id", "item_id", "clicked_at")).alias("row"),
         (F.col("copies") - 1).alias("copies"),
@@ -80,24 +131,42 @@ def quarantine(parsed: DataFrame, duplicates: DataFrame) -> DataFrame:
     return refused.union(repeated).groupBy("reason", "row").agg(F.sum("copies").alias("copies"))
 
 
-def distinct_clicks(parsed: DataFrame, ds: date) -> DataFrame:
-    """The usable clicks up to the end of a day. One row a user, item and instant, with the number of its copies."""
-    day_end = F.date_add(F.lit(ds), 1)
-    usable = parsed.where("reason IS NULL").where(F.col("clicked_at") < day_end)
-    distinct = usable.groupBy("user_id", "item_id", "clicked_at").agg(F.count("*").alias("copies"))
-    return distinct.withColumn("tie_break", F.xxhash64("item_id", "clicked_at", "user_id"))
+@dataclass(frozen=True)
+class LogCounts:
+    """How many rows of the log were read, refused or repeated, how many clicks are new, and what time they span."""
+
+    read: int
+    refused: int
+    repeated: int
+    new: int
+    first: str | None
+    last: str | None
+
+    @classmethod
+    def of(cls, rows: DataFrame) -> "LogCounts":
+        new = F.col("reason").isNull() & ~F.col("known")
+        counted = rows.agg(
+            F.coalesce(F.sum("copies"), F.lit(0)),
+            F.coalesce(F.sum(F.when(F.col("reason").isNotNull(), F.col("copies"))), F.lit(0)),
+            F.coalesce(F.sum(F.when(new, F.col("copies") - 1)), F.lit(0)),
+            F.count(F.when(new, True)),
+            F.min("clicked_at").cast("string"),
+            F.max("clicked_at").cast("string"),
+        ).head()
+        assert counted is not None
+        return cls(*counted)
+
+    def require_new(self, log: ClickLog, ds: date) -> None:
+        """Raise InputError when the day has no new click."""
+        if not self.new:
+            raise InputError(
+                f"The click log {log.path} has no new clicks for {ds}",
+                found=f"{self.read} positive rows, {self.refused} of them unusable, from {self.first} to {self.last}",
+                remedy="check the day, `clicks.positive` and the time unit, or wait until the log has arrived",
+            )
 
 
-def only_new(clicks: DataFrame, earlier: DataFrame, late_days: int) -> DataFrame:
-    """Leave out clicks that an earlier day already holds; accept late ones from up to `late_days` before its end."""
-    known_until = F.date_add(F.lit(earlier.agg(F.max("ds")).head()[0]), 1 - late_days)  # pyright: ignore[reportOptionalSubscript]
-    recent = earlier.where(F.col("clicked_at") >= known_until)
-    return clicks.where(F.col("clicked_at") >= known_until).join(
-        recent, ["user_id", "item_id", "clicked_at"], "left_anti"
-    )
-
-
-def _expression(rows: DataFrame, text: str, option: str) -> Column:
+def expression(rows: DataFrame, text: str, option: str) -> Column:
     """A column by its name, or else a Spark SQL expression."""
     if text in rows.columns:
         return F.col(f"`{text}`")
@@ -112,14 +181,15 @@ def _expression(rows: DataFrame, text: str, option: str) -> Column:
     return F.expr(text)
 
 
-def _timestamp(rows: DataFrame, time: Column, unit: str) -> Column:
+def timestamp(rows: DataFrame, time: Column, unit: TimeUnit, option: str) -> Column:
+    """A column of times, null where there is none. Raises ConfigError for numbers without a unit."""
     if unit == "timestamp":
         kind = rows.select(time.alias("time")).schema["time"].dataType
         if isinstance(kind, T.NumericType):
             raise ConfigError(
-                "The option clicks.time_unit is `timestamp`, but the time column holds numbers",
+                f"The option {option} is `timestamp`, but the time column holds numbers",
                 found=kind.simpleString(),
-                remedy="set clicks.time_unit to seconds, milliseconds or nanoseconds",
+                remedy=f"set {option} to seconds, milliseconds or nanoseconds",
             )
         return F.try_to_timestamp(time) if isinstance(kind, T.StringType) else time.cast("timestamp")
     scale = 1_000_000 / PER_SECOND[unit]

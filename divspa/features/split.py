@@ -8,7 +8,6 @@ from pyspark.sql import functions as F
 from divspa.config import Split
 from divspa.errors import InputError
 
-TRAINED_FOR_EACH_HELD_OUT = 20
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -25,19 +24,15 @@ def with_split(clicks: DataFrame, split: Split) -> DataFrame:
     return clicks.withColumn("split", F.when(F.col("clicked_at") < F.col("cutoff"), "train").otherwise("test"))
 
 
-def with_validation(examples: DataFrame, clicks: DataFrame, events: int) -> DataFrame:
-    """Turn the last training clicks of some users into the split `valid`, which no training reads.
+def with_validation(examples: DataFrame, clicks: DataFrame, share: float) -> DataFrame:
+    """Turn the last training clicks of a share of the users, a hashed sample, into the split `valid`.
 
-    The users are a hashed sample, about `events` of them and at most one for every 20 training clicks; all that a
-    user clicked in the last instant is held out, and a user with one instant only stays in training.
+    No training reads it. All that a user clicked in the last instant is held out, and a user with one instant only
+    stays in training.
     """
-    train = clicks.where(F.col("split") == "train")
-    count = F.least(F.lit(events), F.count("*") / TRAINED_FOR_EACH_HELD_OUT)
-    share = train.agg((count / F.count_distinct("user_key")).alias("share")).head()
-    if share is None or not share["share"]:
-        return examples
-    sampled = train.where(F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(1 << 20)) < share["share"] * (1 << 20))
-    last = sampled.groupBy("user_key").agg(F.max("clicked_at").alias("last"), F.min("clicked_at").alias("first"))
+    sampled = F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(1 << 20)) < int(min(share, 1) * (1 << 20))
+    train = clicks.where((F.col("split") == "train") & sampled)
+    last = train.groupBy("user_key").agg(F.max("clicked_at").alias("last"), F.min("clicked_at").alias("first"))
     last = last.where("first < last").select("user_key", "last")
     held_out = (F.col("split") == "train") & F.col("last").isNotNull() & (F.col("clicked_at") >= F.col("last"))
     joined = examples.join(F.broadcast(last), "user_key", "left")

@@ -1,12 +1,22 @@
 """Which index each value of each field is embedded by; a later day keeps every index and appends."""
 
+from collections.abc import Callable
 from functools import reduce
 
-from pyspark.sql import DataFrame, Window
+import numpy as np
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
+from pyspark.sql import types as T
 
-from divspa.config import FeatureField
+from divspa.config import ColumnField, SequenceField
+from divspa.errors import ConfigError
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
+
+# Quantiles are taken over about so many rows, chosen by a hash of their id.
+LEARNED_FROM = 1_000_000
+LOWEST = "-inf"
+
+Bounds = dict[str, list[float]]
 
 
 def count_items(train: DataFrame, min_count: int) -> DataFrame:
@@ -15,30 +25,161 @@ def count_items(train: DataFrame, min_count: int) -> DataFrame:
     return counts.where(F.col("count") >= min_count).select(F.lit(ITEM_FIELD).alias("field"), "value", "count")
 
 
-def count_values(attributes: DataFrame, fields: tuple[FeatureField, ...]) -> list[DataFrame]:
-    """field, value, count of every declared field, over attribute rows that hold a string array for each field."""
-    return [
-        attributes.select(F.explode(f"`{field.name}`").alias("value"))
-        .groupBy("value")
-        .agg(F.count("*").alias("count"))
-        .where(F.col("count") >= field.min_count)
-        .select(F.lit(field.name).alias("field"), "value", "count")
-        for field in fields
+def count_values(versions: DataFrame, fields: tuple[ColumnField, ...]) -> DataFrame:
+    """field, value, count of the fields that are neither numeric nor hashed, in one pass over attribute versions."""
+    fields = tuple(field for field in fields if field.kind != "numeric" and field.hash_buckets is None)
+    least = {field.name: field.min_count for field in fields}
+    counts = _distinct_values(versions, fields)
+    rare = [(F.col("field") == name) & (F.col("count") < count) for name, count in least.items() if count > 1]
+    return counts.where(~reduce(Column.__or__, rare)) if rare else counts
+
+
+def count_buckets(versions: DataFrame, fields: tuple[ColumnField, ...], bounds: Bounds) -> DataFrame:
+    """field, value, count, index of the numeric and hashed fields, and `distinct`: the values that share a bucket.
+
+    Every bucket has its row, also an empty one, and its index follows from its number. The value of a numeric bucket is
+    its lower bound, so the vocabulary alone tells how numbers are encoded.
+    """
+    spark = versions.sparkSession
+    numeric = [field for field in fields if field.kind == "numeric"]
+    hashed = tuple(field for field in fields if field.hash_buckets is not None)
+    lowest = [
+        (field.name, repr(bound), FIRST_INDEX + place)
+        for field in numeric
+        for place, bound in enumerate([-np.inf, *bounds[field.name]])
     ]
+    buckets = spark.createDataFrame(lowest, "field string, value string, index int")
+    counts = _counted(
+        versions, [(field.name, _numeric_bucket(F.col(f"`{field.name}`"), bounds[field.name])) for field in numeric]
+    )
+    counts = counts.withColumn("distinct", F.lit(None).cast("bigint"))
+    for field in hashed:
+        own = spark.range(field.hash_buckets or 0).select(
+            F.lit(field.name).alias("field"),
+            F.col("id").cast("string").alias("value"),
+            (F.col("id") + FIRST_INDEX).cast("int").alias("index"),
+        )
+        buckets = buckets.union(own)
+        by_bucket = F.lit(field.name).alias("field"), hash_code(F.col("value"), field.hash_buckets or 0).alias("index")
+        values = _distinct_values(versions, (field,)).groupBy(*by_bucket)
+        counts = counts.union(values.agg(F.sum("count").alias("count"), F.count("*").alias("distinct")))
+    return buckets.join(counts, ["field", "index"], "left").fillna(0, ["count"])
 
 
-def index_values(counts: list[DataFrame], previous: DataFrame | None) -> DataFrame:
+def hash_code(value: Column, buckets: int) -> Column:
+    """The index of a value of a hashed field."""
+    return (F.pmod(F.xxhash64(value), F.lit(buckets)) + FIRST_INDEX).cast("int")
+
+
+def index_values(counts: DataFrame, previous: DataFrame | None) -> DataFrame:
     """Give every (field, value) its index: the one it had, or the next free one, most frequent first.
 
-    One row a field and value of this day or an earlier one; `previous` is the vocabulary of the day before.
+    One row a field and value of this day or an earlier one; `previous` is the vocabulary of the day before. Adds
+    `previous_count`, null for a new value.
     """
-    today = reduce(DataFrame.unionAll, counts)
     if previous is None:
-        known, first_free = today.withColumn("index", F.lit(None).cast("int")), F.lit(FIRST_INDEX)
+        empty = {"index": F.lit(None).cast("int"), "previous_count": F.lit(None).cast("bigint")}
+        known, first_free = counts.withColumns(empty), F.lit(FIRST_INDEX)
     else:
-        past = previous.select("field", "value", "index")
-        known = today.join(past, ["field", "value"], "full_outer").fillna(0, ["count"])
+        past = previous.select("field", "value", "index", F.col("count").alias("previous_count"))
+        known = counts.join(past, ["field", "value"], "full_outer").fillna(0, ["count"])
         first_free = F.coalesce(F.max("index").over(Window.partitionBy("field")) + 1, F.lit(FIRST_INDEX))
     newest_last = Window.partitionBy("field").orderBy(F.col("index").isNotNull(), F.desc("count"), "value")
     fresh = first_free + F.row_number().over(newest_last) - 1
-    return known.select("field", "value", F.coalesce("index", fresh).cast("int").alias("index"), "count")
+    index = F.coalesce("index", fresh).cast("int").alias("index")
+    return known.select("field", "value", index, "count", "previous_count")
+
+
+def copy_for(sequences: tuple[SequenceField, ...], vocabulary: DataFrame) -> DataFrame:
+    """The values of the sequence fields: those of the item fields that they follow, under their own name."""
+    copies = [
+        vocabulary.where(F.col("field") == sequence.of).withColumn("field", F.lit(sequence.name))
+        for sequence in sequences
+    ]
+    return reduce(DataFrame.unionByName, copies, vocabulary)
+
+
+def numeric_bounds(versions: DataFrame, fields: tuple[ColumnField, ...], kept: DataFrame | None) -> Bounds:
+    """The bounds of every numeric field: those of the earlier vocabulary `kept`, else the given, else the quantiles.
+
+    Learned bounds are kept from day to day, so that an index means the same. Raises ConfigError when given bounds
+    differ from the kept ones.
+    """
+    numeric = [field for field in fields if field.kind == "numeric"]
+    bounds: Bounds = {}
+    if kept is not None and numeric:
+        rows = kept.where(F.col("field").isin([field.name for field in numeric])).orderBy("field", "index").collect()
+        for row in rows:
+            bounds.setdefault(row["field"], []).append(float(row["value"]))
+        bounds = {name: own[1:] for name, own in bounds.items()}
+    for field in numeric:
+        if field.bounds is not None:
+            given = list(field.bounds)
+            if bounds.setdefault(field.name, given) != given:
+                raise _changed(field.name, "bounds", str(bounds[field.name]), str(given))
+    missing = [field for field in numeric if field.name not in bounds]
+    return bounds | (_quantiles(versions, missing) if missing else {})
+
+
+def require_same_buckets(fields: tuple[ColumnField, ...], kept: DataFrame | None) -> None:
+    """Raise ConfigError when a hashed field had another number of buckets on an earlier day."""
+    hashed = {field.name: field.hash_buckets for field in fields if field.hash_buckets is not None}
+    if kept is None or not hashed:
+        return
+    counted = kept.where(F.col("field").isin([*hashed])).groupBy("field").count().collect()
+    for name, count in counted:
+        if count != hashed[name]:
+            raise _changed(name, "hash_buckets", str(count), str(hashed[name]))
+
+
+def _changed(field: str, option: str, kept: str, given: str) -> ConfigError:
+    return ConfigError(
+        f"The field {field} has other `{option}` than on the days before, so its indices would change their meaning",
+        expected=kept,
+        found=given,
+        remedy="give the field a new name (with `column`), or begin a new lake",
+    )
+
+
+def _quantiles(versions: DataFrame, fields: list[ColumnField]) -> Bounds:
+    names, rows = [field.name for field in fields], versions.count()
+    chosen = F.pmod(F.xxhash64(versions.columns[0]), F.lit(rows)) < LEARNED_FROM
+    table = (versions.where(chosen) if rows > LEARNED_FROM else versions).select(names).toArrow()
+    bounds: Bounds = {field.name: [] for field in fields}
+    for field in fields:
+        values, parts = table[field.name].drop_null().to_numpy(), field.quantiles or 1
+        if len(values):
+            learned = np.quantile(values, np.arange(1, parts) / parts, method="inverted_cdf")
+            bounds[field.name] = np.unique(learned).tolist()
+    return bounds
+
+
+def _numeric_bucket(number: Column, bounds: list[float]) -> Column:
+    """The index of a number's bucket; null stays null."""
+    passed = sum(((number >= bound).cast("int") for bound in bounds), F.lit(0))
+    return F.when(number.isNotNull(), passed + FIRST_INDEX)
+
+
+def _counted(versions: DataFrame, columns: list[tuple[str, Column]]) -> DataFrame:
+    """field, index, count of single-valued columns."""
+    pairs = [F.struct(F.lit(name).alias("field"), column.cast("int").alias("index")) for name, column in columns]
+    kind = "array<struct<field:string,index:int>>"
+    entries = versions.select(F.explode(F.array(*pairs).cast(kind)).alias("entry")).select("entry.*")
+    return entries.where("index IS NOT NULL").groupBy("field", "index").agg(F.count("*").alias("count"))
+
+
+def _distinct_values(versions: DataFrame, fields: tuple[ColumnField, ...]) -> DataFrame:
+    """field, value, count of string fields and string array fields."""
+    kind = "array<struct<field:string,value:string>>"
+    pairs = [F.array().cast(kind)]
+    for field in fields:
+        column = F.col(f"`{field.name}`")
+        several = isinstance(versions.schema[field.name].dataType, T.ArrayType)
+        values = F.coalesce(column, F.array().cast("array<string>")) if several else F.array(column)
+        pairs.append(F.transform(values, _named(field.name)))
+    flat = versions.select(F.explode(F.flatten(F.array(*pairs))).alias("entry")).select("entry.*")
+    return flat.where("value IS NOT NULL").groupBy("field", "value").agg(F.count("*").alias("count"))
+
+
+def _named(field: str) -> Callable[[Column], Column]:
+    return lambda value: F.struct(F.lit(field).alias("field"), value.alias("value"))

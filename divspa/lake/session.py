@@ -65,6 +65,8 @@ def _session_options(settings: Spark) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         # Each Delta commit would otherwise read the log with 50 tasks.
         "spark.databricks.delta.snapshotPartitions": "2",
+        # A task that meets both splits of a day writes two files at once instead of sorting its rows by split.
+        "spark.sql.maxConcurrentOutputFileWriters": "8",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
         "spark.sql.sources.default": "delta",

@@ -4,15 +4,17 @@ import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from divspa.config import Config, Split
 from divspa.errors import ConfigError, InputError
-from divspa.features.build import build_features, write_clicks
+from divspa.features.build import build_features, read_log
+from divspa.features.clicks import new_clicks, quarantine
 from divspa.features.split import with_split
 from divspa.lake.tables import Lake
-from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from schemas import CLICKS, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
 DAY = date(2024, 1, 10)
 
@@ -114,14 +116,21 @@ def test_states_at_the_cutoff_and_at_the_end(built) -> None:
 
 def test_nothing_after_the_cutoff_reaches_the_training_side(spark, tmp_path) -> None:
     frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
+    plans = pd.DataFrame([("u1", at(1), "x", 1.0), ("u2", at(2), "y", 2.0)], columns=["id", "since", "plan", "spent"])
     poison = pd.DataFrame([("u1", "z", at(8)), ("u9", "b", at(9, 5)), ("u2", "c", at(9))], columns=frame.columns)
     poisoned = pd.concat([frame[frame["time"] < at(8)], poison])
+    late = [("u1", at(8), "q", 9.0), ("u2", at(9), "x", -5.0), ("u9", at(8), "q", 7.0)]
+    poisoned_plans = pd.concat([plans, pd.DataFrame(late, columns=plans.columns)])
     lakes = []
-    for number, log in enumerate((frame, poisoned)):
+    for number, (log, users) in enumerate(((frame, plans), (poisoned, poisoned_plans))):
         folder = tmp_path / str(number)
         folder.mkdir()
+        users.to_parquet(folder / "users.parquet", coerce_timestamps="us")
+        fields = ["plan", {"name": "spent", "kind": "numeric", "quantiles": 2}]
+        section = {"path": str(folder / "users.parquet"), "id": "id", "valid_from": "since", "fields": fields}
+        features = {"history_length": 3, "sequences": [{"name": "past", "of": "item_id", "max_values": 2}]}
         lakes.append(Lake(spark, str(folder / "lake")))
-        build_features(lakes[-1], config(folder, log), DAY)
+        build_features(lakes[-1], config(folder, log, users=section, features=features), DAY)
     for table in (VOCABULARY, ITEM_FEATURES):
         assert content(lakes[0], table) == content(lakes[1], table)
     train = [sorted(str(row) for row in lake.read_day(EXAMPLES, DAY, split="train").collect()) for lake in lakes]
@@ -163,21 +172,25 @@ def test_bad_rows_are_quarantined_with_their_reason(lake, tmp_path) -> None:
         {"u": "u1", "i": "a", "t": "2024-01-01 00:00:00"},
         {"u": "ü" * 200, "i": "🙂", "t": "2024-01-03 00:00:00"},
         {"u": "u1", "i": "later", "t": "2024-02-01 00:00:00"},
+        {"u": -7, "i": -1, "t": "2024-01-04 00:00:00"},
+        {"u": "u1", "i": "c", "t": "1969-12-31 23:00:00"},
     ]
     file = tmp_path / "clicks.jsonl"
     file.write_text("\n".join([*(json.dumps(line) for line in lines), '{"u": "broken"']))
     section = {"path": str(file), "format": "jsonl", "user": "u", "item": "i", "time": "t"}
-    write_clicks(lake, config(tmp_path, clicks_section=section), DAY)
-    reasons = {row["reason"]: row["copies"] for row in lake.read_day(CLICKS_QUARANTINE, DAY).collect()}
+    rows = read_log(lake, config(tmp_path, clicks_section=section), DAY)
+    refused = quarantine(rows).collect()
+    reasons = {reason: sum(row["copies"] for row in refused if row["reason"] == reason) for reason, _, _ in refused}
     assert reasons == {
         "the row cannot be parsed": 1,
         "the user is null or empty": 1,
         "the item is null or empty": 1,
         "the time is missing or not a time": 1,
-        "the time is not after 1970-01-01": 1,
+        "the time is not after 1970-01-01": 2,
         "the same user, item and time again": 1,
     }
-    assert {row["item_id"] for row in lake.read_day(CLICKS, DAY).collect()} == {"a", "b", "🙂"}
+    assert {row["item_id"] for row in new_clicks(rows).collect()} == {"a", "b", "🙂", "-1"}
+    assert {row["user_id"] for row in new_clicks(rows).collect()} == {"u1", "ü" * 200, "-7"}
 
 
 @pytest.mark.parametrize(("unit", "scale"), [("seconds", 1), ("milliseconds", 1_000), ("nanoseconds", 1_000_000_000)])
@@ -186,8 +199,8 @@ def test_csv_and_every_time_unit(lake, tmp_path, unit, scale) -> None:
     rows = [f"{user},{item},{int(time.timestamp()) * scale},{5 if item != 'c' else 1}" for user, item, time in CLICKED]
     file.write_text("\n".join(["user,item,time,rating", *rows]))
     section = {"path": str(file), "format": "csv", "time_unit": unit, "positive": "rating >= 4"}
-    write_clicks(lake, config(tmp_path, clicks_section=section), DAY)
-    clicks = {(row["user_id"], row["item_id"], row["clicked_at"]) for row in lake.read_day(CLICKS, DAY).collect()}
+    found = new_clicks(read_log(lake, config(tmp_path, clicks_section=section), DAY)).collect()
+    clicks = {(row["user_id"], row["item_id"], row["clicked_at"]) for row in found}
     assert clicks == {(user, item, time.replace(tzinfo=None)) for user, item, time in CLICKED if item != "c"}
 
 
@@ -195,8 +208,8 @@ def test_a_delta_log(lake, tmp_path) -> None:
     settings = config(tmp_path)
     path = str(tmp_path / "log")
     lake.spark.read.parquet(settings.clicks.path).write.format("delta").save(path)
-    write_clicks(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY)
-    assert lake.read_day(CLICKS, DAY).count() == len(CLICKED)
+    rows = read_log(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY)
+    assert new_clicks(rows).count() == len(CLICKED)
 
 
 def test_a_second_day_adds_only_what_is_new_and_keeps_every_index(lake, tmp_path) -> None:
@@ -225,23 +238,52 @@ def test_bad_input_is_one_clear_error_and_writes_nothing(lake, tmp_path, section
     assert not lake.exists(CLICKS) and not lake.exists(EXAMPLES)
 
 
-def test_fields_of_every_kind_are_encoded(lake, tmp_path) -> None:
-    items = pd.DataFrame(
-        {"id": ["a", "b", "c", "d"], "kind": ["x", "x", None, "y"], "tags": [["p", "q"], ["q"], [], ["q", "q", None]]}
+def test_a_backfill_of_seven_days_equals_one_run_over_all(spark, tmp_path) -> None:
+    rng = np.random.default_rng(5)
+    seconds = np.sort(rng.integers(0, 7 * 86_400, 600))
+    frame = pd.DataFrame(
+        {
+            "user": [f"u{n}" for n in rng.integers(0, 40, 600)],
+            "item": [f"i{n}" for n in np.minimum(rng.geometric(0.1, 600), 25)],
+            "time": pd.Timestamp(at(1)) + pd.to_timedelta(seconds, unit="s"),
+        }
     )
+    days = [date(2024, 1, day) for day in range(1, 8)]
+    for day in days:
+        frame[frame["time"].dt.date == day].to_parquet(tmp_path / f"log-{day}.parquet", coerce_timestamps="us")
+    items = pd.DataFrame({"id": [f"i{n}" for n in range(1, 26)], "kind": list("abcde") * 5})
     items.to_parquet(tmp_path / "items.parquet")
-    section = {
-        "path": str(tmp_path / "items.parquet"),
-        "id": "id",
-        "fields": ["kind", {"name": "tags", "kind": "multi", "max_values": 2}],
+    shared = {
+        "items": {"path": str(tmp_path / "items.parquet"), "id": "id", "fields": ["kind"]},
+        "features": {"history_length": 4, "sequences": [{"name": "kinds", "of": "kind", "max_values": 3}]},
+        "split": {"by": "share", "test_share": 0.2},
     }
-    build_features(lake, config(tmp_path, items=section), DAY)
-    index = {(row["field"], row["value"]): row["index"] for row in lake.read_day(VOCABULARY, DAY).collect()}
-    encoded = {row["item_id"]: list(row["item_features"]) for row in lake.read_day(ITEM_FEATURES, DAY).collect()}
-    p, q = index["tags", "p"], index["tags", "q"]
-    assert encoded == {
-        "a": [index["kind", "x"], p, q],
-        "b": [index["kind", "x"], q, 0],
-        "c": [1, 1, 0],
-        "d": [index["kind", "y"], q, 0],
+    daily, whole = (Lake(spark, str(tmp_path / name)) for name in ("daily", "whole"))
+    for day in days:
+        section = {"path": str(tmp_path / "log-{ds}.parquet")}
+        build_features(daily, config(tmp_path, frame, clicks_section=section, **shared), day)
+    build_features(whole, config(tmp_path, frame, **shared), days[-1])
+    found = [by_name(lake, days[-1]) for lake in (daily, whole)]
+    assert len(found[0]["examples"]) > 400
+    assert found[0] == found[1]
+
+
+def by_name(lake: Lake, ds: date) -> dict[str, list[str]]:
+    """What a lake holds of a day, with names for indices, which depend on the order in which values came."""
+    rows = lake.read_day(VOCABULARY, ds).collect()
+    name = {(row["field"], row["index"]): row["value"] for row in rows}
+
+    def named(row) -> str:
+        values = row.asDict() | {"ds": None, "item_index": name.get(("item_id", row["item_index"]))}
+        values["history"] = [name.get(("item_id", index)) for index in row["history"]]
+        values["user_features"] = [name.get(("kinds", index)) for index in row["user_features"]]
+        return str(sorted(values.items()))
+
+    clicks = lake.read(CLICKS).select("user_id", "item_id", "clicked_at").collect()
+    popularity = lake.read_day(ITEM_FEATURES, ds).select("item_id", "popularity").collect()
+    return {
+        "clicks": sorted(map(str, clicks)),
+        "vocabulary": sorted(f"{row['field']} {row['value']} {row['count']}" for row in rows),
+        "popularity": sorted(map(str, popularity)),
+        "examples": sorted(map(named, lake.read_day(EXAMPLES, ds).collect())),
     }

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from divspa.config import FeatureField, Model, load_config
+from divspa.config import ColumnField, Model, load_config
 from divspa.errors import ConfigError
 from divspa.models.registry import model_settings
 
@@ -20,7 +20,18 @@ def write(tmp_path: Path, data: object) -> Path:
 def test_the_template_holds_every_default(tmp_path: Path) -> None:
     template = load_config(ROOT / "divspa" / "config_template.yaml")
     plain = load_config(write(tmp_path, SMALL))
-    for section in ("features", "split", "training", "divspa", "evaluation", "recall", "spark", "seed", "lake"):
+    for section in (
+        "features",
+        "split",
+        "gates",
+        "training",
+        "divspa",
+        "evaluation",
+        "recall",
+        "spark",
+        "seed",
+        "lake",
+    ):
         assert getattr(template, section) == getattr(plain, section), section
     assert model_settings(template.model) == model_settings(plain.model)
 
@@ -42,9 +53,13 @@ def test_an_override_of_a_model_named_by_a_word_keeps_the_name(tmp_path: Path) -
 
 
 def test_a_bare_field_name_is_a_categorical_field() -> None:
-    field = FeatureField.model_validate("age")
+    field = ColumnField.model_validate("age")
     assert (field.column, field.kind, field.max_values) == ("age", "categorical", 1)
-    assert FeatureField.model_validate({"name": "tags", "kind": "multi"}).max_values == 5
+    assert ColumnField.model_validate({"name": "tags", "kind": "multi"}).max_values == 5
+
+
+def one_field(**field) -> dict:
+    return {"path": "p", "id": "i", "fields": [{"name": "x"} | field]}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,10 @@ def test_a_bare_field_name_is_a_categorical_field() -> None:
         ({"divspa": {"ways": ["u2i", "u2i"]}}, "each once"),
         ({"split": {"by": "time"}}, "`at` is given with"),
         ({"users": {"path": "p", "id": "u", "fields": ["item_id"]}}, "must differ"),
+        ({"items": one_field(bounds=[1])}, "with `kind: numeric`"),
+        ({"items": one_field(kind="numeric", bounds=[2, 1])}, "ascending"),
+        ({"items": one_field(hash_buckets=9, min_count=2)}, "no `min_count`"),
+        ({"features": {"sequences": [{"name": "tastes", "of": "colour"}]}}, "not of item_id"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict, message: str) -> None:

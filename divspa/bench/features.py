@@ -1,0 +1,61 @@
+"""How fast a click log becomes `examples`, beside DuckDB doing the same on the same files in the same run."""
+
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from divspa.bench.duckdb_features import Reference
+from divspa.bench.measure import measured, reference
+from divspa.config import Config, Spark, load_config
+from divspa.features.build import build_features
+from divspa.lake.session import spark_session
+from divspa.lake.tables import Lake, local_path
+from divspa.simulation.generator import GeneratorSettings, generate
+from schemas import EXAMPLES
+
+CLICKS_A_USER, CLICKS_AN_ITEM = 10, 50
+CLICKS_A_PARTITION = 1_000_000
+# Above this, equality is checked on a share of the users.
+COMPARED = 500_000
+
+
+def bench_features(clicks: int, seed: int = 17) -> dict[str, Any]:
+    """Generate a log of so many clicks, run `build_features` on it, and let DuckDB make the same examples.
+
+    Ours includes what DuckDB is spared: Delta commits, contracts, gates, quarantine, item and user features. Raises
+    SetupError when DuckDB is missing.
+    """
+    with tempfile.TemporaryDirectory(prefix="divspa-bench-") as name, Reference(Path(name)) as duck:
+        folder = Path(name)
+        users, items = max(30, clicks // CLICKS_A_USER), max(100, clicks // CLICKS_AN_ITEM)
+        settings = GeneratorSettings(clicks=clicks, users=users, items=items, seed=seed)
+        config = load_config(generate(settings, folder / "log")["config"])
+        ds = settings.start + timedelta(days=settings.days - 1)
+        spark = Spark(driver_memory=_memory(clicks), partitions=max(4, clicks // CLICKS_A_PARTITION))
+        lake = Lake(spark_session(spark, "bench features"), config.lake)
+        lake.spark.range(1).count()
+        with measured() as ours:
+            build_features(lake, config, ds)
+        cores = lake.spark.sparkContext.defaultParallelism
+        files = [local_path(url) for url in lake.read_day(EXAMPLES, ds).inputFiles()]
+        with measured() as theirs:
+            duck.make_examples(config, cores)
+        compared, different = duck.compare(files, COMPARED)
+        return {
+            "bench": "features",
+            "sizes": {"clicks": clicks, "users": users, "items": items, "fields": _fields(config), "cores": cores},
+            "ours": ours.as_json(clicks),
+            "references": {
+                "duckdb": reference(ours.seconds, theirs.seconds, clicks, cpu_seconds=round(theirs.cpu_seconds, 2))
+            },
+            "compared": {"examples": compared, "different": different},
+        }
+
+
+def _memory(clicks: int) -> str:
+    return "3g" if clicks <= 5_000_000 else "7g"
+
+
+def _fields(config: Config) -> int:
+    return len(config.user_fields) + len(config.item_fields) + 1

@@ -1,0 +1,95 @@
+"""What was known of each user strictly before a moment: one pass over sorted Arrow batches, without Spark."""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.vocabulary import FIRST_INDEX
+
+
+def whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut a stream that is sorted by user_key anew, so that no user is divided; only one user's rows may wait."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        if not batch.num_rows:
+            continue
+        keys = batch.column("user_key").to_numpy()
+        last_starts = int(np.searchsorted(keys, keys[-1]))
+        if last_starts or (waiting and waiting[-1].column("user_key")[0].as_py() != keys[-1]):
+            yield from _joined([*waiting, batch.slice(0, last_starts)])
+            waiting = []
+        waiting.append(batch.slice(last_starts))
+    yield from _joined(waiting)
+
+
+def _joined(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return pa.Table.from_batches(parts).combine_chunks().to_batches() if parts else []
+
+
+class Timeline:
+    """The rows of whole users, sorted by user and time: R rows, of which E are events with an item, and U users.
+
+    A moment m is given as `cut_M`, the number of the first row that may not be seen, and its user as `user_M`.
+    Rows of one instant never see each other.
+    """
+
+    def __init__(self, key_R: np.ndarray, at_R: np.ndarray, item_R: np.ndarray) -> None:
+        row_R = np.arange(len(key_R))
+        new_user_R = np.r_[True, key_R[1:] != key_R[:-1]]
+        new_instant_R = new_user_R | np.r_[True, at_R[1:] != at_R[:-1]]
+        self.at_R = at_R
+        self.user_R = np.cumsum(new_user_R) - 1
+        self.first_U = np.flatnonzero(new_user_R)
+        self.end_U = np.r_[self.first_U[1:], len(key_R)]
+        self.instant_R = np.maximum.accumulate(np.where(new_instant_R, row_R, 0))
+        is_event_R = item_R >= FIRST_INDEX
+        self.item_E = item_R[is_event_R]
+        self.events_before = np.r_[0, np.cumsum(is_event_R)]
+
+    def cut_at(self, time_U: np.ndarray) -> np.ndarray:
+        """The cut of a moment of each user."""
+        return self.first_U + np.add.reduceat((self.at_R < time_U[self.user_R]).astype(np.int64), self.first_U)
+
+    def newest(self, marked_R: np.ndarray, cut_M: np.ndarray) -> np.ndarray:
+        """The number, among the marked rows, of the newest one before each moment; every user's first is marked."""
+        return np.r_[0, np.cumsum(marked_R)][cut_M] - 1
+
+    def history(self, cut_M: np.ndarray, user_M: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+        """The last events before each moment, oldest first: [M, length], padded with 0, and how many are real [M]."""
+        return self._last(self.item_E, self.events_before, cut_M, user_M, length)
+
+    def sequence(self, codes_VW: np.ndarray, cut_M: np.ndarray, user_M: np.ndarray, length: int) -> np.ndarray:
+        """The last known codes of past items before each moment [M, length]; `codes_VW` has those of every item."""
+        codes_EW = codes_VW[self.item_E]
+        known_EW = codes_EW >= FIRST_INDEX
+        codes_before = np.r_[0, np.cumsum(known_EW.sum(1))][self.events_before]
+        return self._last(codes_EW[known_EW], codes_before, cut_M, user_M, length)[0]
+
+    def clicked(self, cut_U: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each user's distinct items before a moment, ascending: flat values and U + 1 offsets."""
+        events_U = self.events_before[self.end_U] - self.events_before[self.first_U]
+        user_E = np.repeat(np.arange(len(self.first_U)), events_U)
+        seen_E = np.arange(len(self.item_E)) < self.events_before[cut_U][user_E]
+        pair = np.unique(user_E[seen_E] << 32 | self.item_E[seen_E])
+        counts_U = np.bincount(pair >> 32, minlength=len(cut_U))
+        return (pair & 0xFFFFFFFF).astype(np.int32), np.r_[0, np.cumsum(counts_U)]
+
+    def _last(
+        self, values: np.ndarray, before: np.ndarray, cut_M: np.ndarray, user_M: np.ndarray, length: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The last of the values before each cut; `before` has how many lie before each row."""
+        end_M = before[cut_M]
+        start_M = np.maximum(before[self.first_U[user_M]], end_M - length)
+        place_ML = start_M[:, None] + np.arange(length)
+        taken_ML = place_ML < end_M[:, None]
+        out_ML = np.zeros((len(cut_M), length), np.int32)
+        out_ML[taken_ML] = values[place_ML[taken_ML]]
+        return out_ML, (end_M - start_M).astype(np.int32)
+
+
+def first_of_each(group_N: np.ndarray) -> np.ndarray:
+    """Which rows are the first of their group [N]."""
+    first_N = np.zeros(len(group_N), bool)
+    first_N[np.unique(group_N, return_index=True)[1]] = True
+    return first_N

@@ -1,0 +1,38 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from divspa.features.encoding import Codes, encode_field
+from divspa.features.gates import stability_index
+
+# The values -5, 3 and 9 (as hashes) have the indices 4, 2 and 3.
+CODES = Codes(np.array([-5, 3, 9]), np.array([4, 2, 3], np.int32))
+
+
+def test_one_value_is_known_unknown_or_missing() -> None:
+    assert encode_field(pa.array([9, 7, None, -5]), 2, CODES, None).tolist() == [[3, 0], [1, 0], [1, 0], [4, 0]]
+
+
+def test_of_several_values_the_known_ones_come_first_and_the_rest_is_cut() -> None:
+    column = pa.array([[9, 7, 3], None, [], [7], [-5, 9, 3]], pa.list_(pa.int64()))
+    expected = [[3, 2], [1, 0], [1, 0], [1, 0], [4, 3]]
+    assert encode_field(column, 2, CODES, None).tolist() == expected
+    assert encode_field(column.slice(3), 2, CODES, None).tolist() == expected[3:]
+
+
+def test_a_bound_belongs_to_the_bucket_above_it() -> None:
+    column = pa.array([-1e300, 0.0, 0.5, 2.0, float("inf"), None])
+    assert encode_field(column, 1, None, [0.0, 2.0]).ravel().tolist() == [2, 3, 3, 4, 4, 1]
+    assert encode_field(column, 1, None, []).ravel().tolist() == [2, 2, 2, 2, 2, 1]
+
+
+def test_an_empty_vocabulary_knows_nothing_and_a_hash_needs_none() -> None:
+    empty = Codes(np.zeros(0, np.int64), np.zeros(0, np.int32))
+    assert encode_field(pa.array([3, None]), 1, empty, None).tolist() == [[1], [1]]
+    assert encode_field(pa.array([2, None, 7], pa.int32()), 1, None, None).tolist() == [[2], [1], [7]]
+
+
+def test_the_stability_index_by_hand() -> None:
+    assert stability_index([10, 30], [1, 3]) == pytest.approx(0)
+    assert stability_index([75, 25], [50, 50]) == pytest.approx(0.25 * np.log(1.5) - 0.25 * np.log(0.5))
+    assert stability_index([100, 0], [50, 50]) > 2
