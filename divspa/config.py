@@ -143,17 +143,6 @@ class Split(Section):
         return self
 
 
-class Features(Section):
-    """How clicks become examples."""
-
-    history_length: Annotated[int, Field(ge=1)] = 50
-    item_min_count: Annotated[int, Field(ge=1)] = 1
-    repeats: Literal["first", "all"] = "first"
-    embed_user_id: bool = False
-    sequences: tuple[SequenceField, ...] = ()
-    late_days: Annotated[int, Field(ge=0)] = 0
-
-
 class FeatureGates(Section):
     """What stops a day before anything of it is published; null turns a gate off.
 
@@ -167,6 +156,18 @@ class FeatureGates(Section):
     max_vocabulary_growth: Annotated[float, Field(ge=0)] | None = 2.0
     max_drift: Annotated[float, Field(ge=0)] | None = 0.25
     compare_from: Annotated[int, Field(ge=1)] = 1000
+
+
+class Features(Section):
+    """How clicks become examples."""
+
+    history_length: Annotated[int, Field(ge=1)] = 50
+    item_min_count: Annotated[int, Field(ge=1)] = 1
+    repeats: Literal["first", "all"] = "first"
+    embed_user_id: bool = False
+    sequences: tuple[SequenceField, ...] = ()
+    late_days: Annotated[int, Field(ge=0)] = 0
+    gates: FeatureGates = FeatureGates()
 
 
 class Model(BaseModel):
@@ -264,7 +265,6 @@ class Config(Section):
     items: Attributes | None = None
     features: Features = Features()
     split: Split = Split()
-    gates: FeatureGates = FeatureGates()
     model: Annotated[Model, BeforeValidator(lambda m: {"name": m} if isinstance(m, str) else m)] = Model()
     training: Training = Training()
     divspa: DivSPA = DivSPA()

@@ -11,7 +11,7 @@ FEATURE_GATES = Table(
         Column("field", "STRING", "Field that it is about; '' for the whole day"),
         Column("value", "DOUBLE", "The figure"),
         Column("previous", "DOUBLE", "The same on the newest earlier day", nullable=True),
-        Column("gate", "STRING", "Key under `gates` in the configuration that limits it", nullable=True),
+        Column("gate", "STRING", "Key under `features.gates` in the configuration that limits it", nullable=True),
         Column("limit", "DOUBLE", "Its setting on this day; null: not limited", nullable=True),
         Column("passed", "BOOLEAN", "Whether the figure is within the limit"),
     ),

@@ -15,7 +15,7 @@ from divspa.features.clicks import LogCounts, gather, mark_known, new_clicks, pa
 from divspa.features.encoding import encode
 from divspa.features.examples import build_examples, past_shape, user_states, user_timeline, with_item_index
 from divspa.features.gates import Figure, pass_gates, unknown_rates, vocabulary_figures
-from divspa.features.split import FOREVER, with_split, with_validation
+from divspa.features.split import FOREVER, validation_share, with_split
 from divspa.features.vocabulary import (
     copy_for,
     count_buckets,
@@ -28,8 +28,6 @@ from divspa.features.vocabulary import (
 from divspa.lake.tables import Lake
 from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 from schemas.vocabulary import ITEM_FIELD
-
-TRAINED_FOR_EACH_HELD_OUT = 20
 
 
 def build_features(lake: Lake, config: Config, ds: date) -> None:
@@ -57,26 +55,21 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         users = _held(held, encode(users, config.user_columns, values, bounds, "user_features"))
         figures = [
             *log_figures(counts, span),
-            *vocabulary_figures(values, config.gates.compare_from),
+            *vocabulary_figures(values, config.features.gates.compare_from),
             *unknown_rates(items, "item_features", config.item_fields),
             *unknown_rates(newest_features(users), "user_features", config.user_columns),
         ]
-        pass_gates(lake, ds, figures, config.gates)
+        pass_gates(lake, ds, figures, config.features.gates)
         timeline = user_timeline(with_item_index(clicks, catalogue), users)
         shape = past_shape(config, items)
-        events = clicks.select(F.xxhash64("user_id", "item_id", F.unix_micros("clicked_at")).alias("example_id"))
-        held_out = span.held_out_users(config.split.validation_events)
-        examples = with_validation(build_examples(timeline, shape), clicks, held_out / span.users)
-        lake.replace_day(EXAMPLES, examples, ds, keys=events)
-        moments = people.select(F.explode(F.array(F.lit("cutoff"), F.lit("latest"))).alias("as_of"), "user_key")
-        lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, keys=moments)
-        lake.replace_day(ITEM_FEATURES, items, ds, keys=items)
-        lake.replace_day(CLICKS_QUARANTINE, quarantine(rows), ds)
+        validation = validation_share(span.train_clicks, span.trained_users, config.split.validation_events)
+        lake.replace_day(EXAMPLES, build_examples(timeline, shape, validation), ds, unique=True)
+        lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, unique=True)
+        lake.replace_day(ITEM_FEATURES, items, ds, unique=True)
+        lake.replace_day(CLICKS_QUARANTINE, quarantine(rows), ds, unique=True)
         # Delta forgets what is held of a table that it writes, so what all others were made from comes last.
-        vocabulary = copy_for(config.features.sequences, values)
-        lake.replace_day(VOCABULARY, vocabulary, ds, keys=vocabulary)
-        fresh = new_clicks(rows)
-        lake.replace_day(CLICKS, fresh, ds, keys=fresh)
+        lake.replace_day(VOCABULARY, copy_for(config.features.sequences, values), ds, unique=True)
+        lake.replace_day(CLICKS, new_clicks(rows), ds, unique=True)
 
 
 def read_log(lake: Lake, config: Config, ds: date) -> DataFrame:
@@ -111,6 +104,7 @@ class Span:
     """How many users and clicks lie on either side of the cutoff; the newest cutoff, where users differ in theirs."""
 
     users: int
+    trained_users: int
     train_clicks: int
     test_clicks: int
     cutoff: datetime
@@ -121,7 +115,8 @@ class Span:
         own = F.when(F.col("cutoff") < F.lit(FOREVER), F.col("cutoff"))
         ends = F.unix_micros(F.max(own)), F.min("first_click").cast("string")
         sums = F.sum("train_clicks"), F.sum("test_clicks"), *ends
-        users, train, test, cutoff, first = people.agg(F.count("*"), *sums).head()  # pyright: ignore[reportGeneralTypeIssues]
+        counts = F.count("*"), F.count_if(F.col("train_clicks") > 0)
+        users, trained, train, test, cutoff, first = people.agg(*counts, *sums).head()  # pyright: ignore[reportGeneralTypeIssues]
         if not train:
             raise InputError(
                 "No click lies before the cutoff, so there is nothing to learn from",
@@ -130,11 +125,7 @@ class Span:
             )
         day_end = datetime.combine(ds + timedelta(days=1), datetime.min.time(), UTC)
         newest = day_end if cutoff is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cutoff)
-        return cls(users, train, test, newest)
-
-    def held_out_users(self, events: int) -> float:
-        """How many users give a click to validation: at most one for every 20 training clicks."""
-        return min(events, self.train_clicks / TRAINED_FOR_EACH_HELD_OUT)
+        return cls(users, trained, train, test, newest)
 
 
 def earlier_vocabulary(lake: Lake, ds: date) -> DataFrame | None:

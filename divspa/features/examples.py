@@ -10,14 +10,18 @@ from pyspark.sql import functions as F
 
 from divspa.arrow import list_column
 from divspa.config import Config, FeatureField
+from divspa.features.split import chosen_for_validation
 from divspa.features.timeline import Timeline, first_of_each, whole_users
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 # Moments whose histories are laid out at once, so that a user of a million clicks needs no gigabytes.
 BLOCK = 20_000
+NEVER = np.iinfo(np.int64).max
 ORDER = ["user_key", "at", "tie_break"]
 ASKED = "user_id string, user_key bigint, user_features array<int>, history array<int>, history_length int"
-EXAMPLE = f"is_test boolean, item_id string, item_index int, clicked_at timestamp, seen boolean, {ASKED}"
+EXAMPLE = (
+    f"is_test boolean, is_last boolean, item_id string, item_index int, clicked_at timestamp, seen boolean, {ASKED}"
+)
 STATE = f"as_of string, clicked array<int>, {ASKED}"
 
 
@@ -79,14 +83,17 @@ def user_timeline(clicks: DataFrame, users: DataFrame) -> DataFrame:
     return both.repartition("user_key").sortWithinPartitions(*ORDER)
 
 
-def build_examples(timeline: DataFrame, shape: Shape) -> DataFrame:
+def build_examples(timeline: DataFrame, shape: Shape, validation: float) -> DataFrame:
     """One row a positive, with the user's encoded fields and history as of the click, or as of the cutoff in test.
 
-    Histories hold clicks before the cutoff only. With `repeats: first` one row a user, item and split.
+    Histories hold clicks before the cutoff only. With `repeats: first` one row a user, item and side of the cutoff. For
+    a share of the users, the clicks of the last instant before the cutoff are the split `valid`, which no training
+    reads; a user of one instant stays in training.
     """
-    split = F.when(F.col("is_test"), "test").otherwise("train").alias("split")
+    held_out = F.col("is_last") & chosen_for_validation(validation)
+    split = F.when(F.col("is_test"), "test").when(held_out, "valid").otherwise("train").alias("split")
     key = F.xxhash64("user_id", "item_id", F.unix_micros("clicked_at")).alias("example_id")
-    return _by_user(timeline, shape, example_rows, EXAMPLE).select("*", split, key).drop("is_test")
+    return _by_user(timeline, shape, example_rows, EXAMPLE).select("*", split, key).drop("is_test", "is_last")
 
 
 def user_states(timeline: DataFrame, shape: Shape) -> DataFrame:
@@ -121,6 +128,14 @@ class Users:
         self.user_id_V = rows.column("user_id").filter(version_R)
         self.features_V = rows.column("user_features").filter(version_R)
 
+    def ends_training(self) -> np.ndarray:
+        """Whether a row is of its user's last instant before the cutoff, after an earlier click [R]."""
+        first_click_U = np.minimum.reduceat(np.where(self.is_version_R, NEVER, self.time.at_R), self.time.first_U)
+        before_R = ~self.is_version_R & (self.time.at_R < self.cutoff_U[self.time.user_R])
+        last_U = np.maximum.reduceat(np.where(before_R, self.time.at_R, -NEVER), self.time.first_U)
+        user_R = self.time.user_R
+        return before_R & (self.time.at_R == last_U[user_R]) & (first_click_U < last_U)[user_R]
+
     def asked(self, cut_M: np.ndarray, user_M: np.ndarray, shape: Shape) -> list[pa.Array]:
         """The columns of ASKED for some moments."""
         version_M = self.time.newest(self.is_version_R, cut_M)
@@ -153,13 +168,14 @@ def example_rows(users: Users, shape: Shape) -> Iterator[pa.RecordBatch]:
     kept_N = is_test_N | (users.item_R[row_N] >= FIRST_INDEX)
     if shape.first_only:
         kept_N &= first_of_each(2 * pair_N + is_test_N)
+    is_last_N = ~is_test_N & users.ends_training()[row_N]
     cut_N = np.where(is_test_N, users.cutoff_cut_U[user_N], users.time.instant_R[row_N])
     kept = np.flatnonzero(kept_N)
     for start in range(0, len(kept), BLOCK):
         block = kept[start : start + BLOCK]
         taken = clicks.take(pa.array(block))
         columns = [taken.column(name) for name in ("item_id", "item_index", "at")]
-        lead = [pa.array(is_test_N[block]), *columns, pa.array(seen_N[block])]
+        lead = [pa.array(is_test_N[block]), pa.array(is_last_N[block]), *columns, pa.array(seen_N[block])]
         yield _batch(lead + users.asked(cut_N[block], user_N[block], shape), EXAMPLE)
 
 
@@ -178,7 +194,7 @@ def _batch(columns: list[pa.Array], schema: str) -> pa.RecordBatch:
 
 def _micros(column: pa.Array) -> np.ndarray:
     """Times as microseconds; null lies before everything."""
-    return column.cast(pa.int64()).fill_null(np.iinfo(np.int64).min).to_numpy()
+    return column.cast(pa.int64()).fill_null(-NEVER).to_numpy()
 
 
 def _starts(fields: tuple[FeatureField, ...]) -> list[int]:

@@ -52,7 +52,7 @@ def pass_gates(lake: Lake, ds: date, figures: Iterable[Figure], gates: FeatureGa
             f"The features of {ds} did not pass their gates, so nothing of the day is published",
             expected="; ".join(f"{gate} {limit:g}" for *_, gate, limit, _ in failed),
             found="; ".join(beyond),
-            remedy="mend the input; or, if the day is right, set the gates under `gates` in the configuration; "
+            remedy="mend the input; or, if the day is right, set `features.gates` in the configuration; "
             f"{lake.path(FEATURE_GATES)} holds all figures",
         )
 

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 from divspa.config import Split
 from divspa.errors import InputError
 
+TRAINED_FOR_EACH_HELD_OUT = 20
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -24,19 +25,14 @@ def with_split(clicks: DataFrame, split: Split) -> DataFrame:
     return clicks.withColumn("split", F.when(F.col("clicked_at") < F.col("cutoff"), "train").otherwise("test"))
 
 
-def with_validation(examples: DataFrame, clicks: DataFrame, share: float) -> DataFrame:
-    """Turn the last training clicks of a share of the users, a hashed sample, into the split `valid`.
+def validation_share(train_clicks: int, trained_users: int, events: int) -> float:
+    """The share of the users whose last training clicks are held out: one for every 20 training clicks at most."""
+    return min(events, train_clicks / TRAINED_FOR_EACH_HELD_OUT) / trained_users
 
-    No training reads it. All that a user clicked in the last instant is held out, and a user with one instant only
-    stays in training.
-    """
-    sampled = F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(1 << 20)) < int(min(share, 1) * (1 << 20))
-    train = clicks.where((F.col("split") == "train") & sampled)
-    last = train.groupBy("user_key").agg(F.max("clicked_at").alias("last"), F.min("clicked_at").alias("first"))
-    last = last.where("first < last").select("user_key", "last")
-    held_out = (F.col("split") == "train") & F.col("last").isNotNull() & (F.col("clicked_at") >= F.col("last"))
-    joined = examples.join(F.broadcast(last), "user_key", "left")
-    return joined.withColumn("split", F.when(held_out, "valid").otherwise(F.col("split"))).drop("last")
+
+def chosen_for_validation(share: float) -> Column:
+    """Whether a user, by user_key, is in a hashed sample of about this share of all."""
+    return F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(1 << 20)) < share * (1 << 20)
 
 
 def _with_user_cutoff(clicks: DataFrame, split: Split) -> DataFrame:

@@ -68,30 +68,20 @@ class Lake:
         return self.read(table).where(F.col("ds") < F.lit(ds)).agg(F.max("ds")).head()[0]  # pyright: ignore[reportOptionalSubscript]
 
     def replace_day(
-        self,
-        table: Table,
-        rows: DataFrame,
-        ds: date,
-        *,
-        keys: DataFrame | None = None,
-        unique: bool = False,
-        **partition: object,
+        self, table: Table, rows: DataFrame, ds: date, *, unique: bool = False, **partition: object
     ) -> None:
-        """Replace one day, or a partition of it.
-
-        Keys are counted in `rows`, which are then held in memory or on disk; `keys` are the same keys, or more, from a
-        frame that is cheap to compute, so that large rows are computed once and held nowhere. Rows known to be `unique`
-        are not checked.
+        """Replace one day, or a partition of it; `unique` rows are known to repeat no key and are not kept for a check.
 
         Raises ContractError, and leaves the table as it was, when keys repeat within the day, a column is missing or
         of another type, or a NOT NULL or CHECK constraint is broken.
         """
         scope = {"ds": ds} | partition
-        rows = _conform(rows.withColumns({key: F.lit(value) for key, value in scope.items()}), table)
+        rows = rows.withColumns({key: F.lit(value) for key, value in scope.items()})
+        rows = _conform(rows, table)
         self._create(table)
         try:
             if not unique:
-                _require_unique(rows.persist() if keys is None else keys, table, scope)
+                _require_unique(rows.persist(), table, scope)
             writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
             writer.save(self.path(table))
         except PySparkException as error:

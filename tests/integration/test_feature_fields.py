@@ -182,7 +182,7 @@ def test_a_failing_gate_publishes_nothing_and_says_which_and_by_how_much(lake, t
     bad = [(None, "a", at(3))] * 4
     strict = {"max_unknown_rate": 0.3, "max_refused_share": 0.2}
     with pytest.raises(GateError) as error:
-        build_features(lake, settings(tmp_path, [*CLICKED, *bad], gates=strict), FIRST)
+        build_features(lake, settings(tmp_path, [*CLICKED, *bad], features={"gates": strict}), FIRST)
     message = str(error.value)
     assert "max_refused_share 0.2" in message and "refused_share 0.2857" in message
     assert "unknown_rate of plan" in message and "unknown_rate of kind" not in message
@@ -196,12 +196,12 @@ def test_a_failing_gate_publishes_nothing_and_says_which_and_by_how_much(lake, t
 
 def test_changes_against_the_day_before_are_judged(lake, tmp_path) -> None:
     gates = {"compare_from": 4, "max_drift": 0.2, "max_unknown_rise": 0.1, "max_vocabulary_growth": 0.5}
-    build_features(lake, settings(tmp_path, gates=gates), FIRST)
+    build_features(lake, settings(tmp_path, features={"gates": gates}), FIRST)
     kept = lake.read(VOCABULARY).count()
     flood = [(f"n{n}", "b" if n % 2 else f"new{n}", at(9, 1)) for n in range(30)]
     later = {"by": "time", "at": at(9, 2).isoformat()}
     with pytest.raises(GateError) as error:
-        build_features(lake, settings(tmp_path, [*CLICKED, *flood], gates=gates, split=later), SECOND)
+        build_features(lake, settings(tmp_path, [*CLICKED, *flood], features={"gates": gates}, split=later), SECOND)
     for beyond in (
         "drift of item_id",
         "vocabulary_growth of item_id 3.75",
@@ -228,7 +228,7 @@ def test_late_clicks_are_folded_in_and_older_ones_quarantined(lake, tmp_path) ->
     for ds, rows in files.items():
         frame = pd.DataFrame(rows, columns=["user", "item", "time"])
         frame.to_parquet(tmp_path / f"log-{ds}.parquet", coerce_timestamps="us")
-        chosen = {"clicks": per_day, "gates": {"max_refused_share": 0.5}, "features": {"late_days": 1}}
+        chosen = {"clicks": per_day, "features": {"late_days": 1, "gates": {"max_refused_share": 0.5}}}
         build_features(lake, settings(tmp_path, **chosen), ds)
     second = {(row["user_id"], row["item_id"]) for row in lake.read_day(CLICKS, SECOND).collect()}
     assert second == {("u2", "b"), ("u2", "c")}

@@ -23,7 +23,6 @@ def test_the_template_holds_every_default(tmp_path: Path) -> None:
     for section in (
         "features",
         "split",
-        "gates",
         "training",
         "divspa",
         "evaluation",

@@ -80,7 +80,15 @@ def expected_examples(rows: list[dict], first_only: bool) -> list[dict]:
         )
         known = known_before(rows, user, min(row["at"], row["cutoff"]))
         known.pop("events")
-        plain = {"is_test": is_test, "item_id": row["item_id"], "item_index": row["item_index"], "seen": seen}
+        trained = [c["at"] for c in clicks if c["user_key"] == user and c["at"] < c["cutoff"]]
+        is_last = not is_test and row["at"] == max(trained) > min(trained)
+        plain = {
+            "is_test": is_test,
+            "is_last": is_last,
+            "item_id": row["item_id"],
+            "item_index": row["item_index"],
+            "seen": seen,
+        }
         out.append(plain | {"clicked_at": row["at"]} | known)
     return out
 
