@@ -30,11 +30,11 @@ def bench_features(clicks: int, seed: int = 17) -> dict[str, Any]:
         folder = Path(name)
         users, items = max(30, clicks // CLICKS_A_USER), max(100, clicks // CLICKS_AN_ITEM)
         settings = GeneratorSettings(clicks=clicks, users=users, items=items, seed=seed)
-        config = load_config(generate(settings, folder / "log")["config"])
+        config = load_config(generate(settings, folder / "log")["config"], ["split.validation_events=0"])
         ds = settings.start + timedelta(days=settings.days - 1)
         spark = Spark(driver_memory=_memory(clicks), partitions=max(4, clicks // CLICKS_A_PARTITION))
         lake = Lake(spark_session(spark, "bench features"), config.lake)
-        lake.spark.range(1).count()
+        _warm_up(lake, folder, seed)
         with measured() as ours:
             build_features(lake, config, ds)
         cores = lake.spark.sparkContext.defaultParallelism
@@ -51,6 +51,13 @@ def bench_features(clicks: int, seed: int = 17) -> dict[str, Any]:
             },
             "compared": {"examples": compared, "different": different},
         }
+
+
+def _warm_up(lake: Lake, folder: Path, seed: int) -> None:
+    """A small build elsewhere, so that starting workers and compiling are not measured."""
+    settings = GeneratorSettings(users=300, items=100, clicks=3000, seed=seed)
+    config = load_config(generate(settings, folder / "small")["config"])
+    build_features(Lake(lake.spark, config.lake), config, settings.start + timedelta(days=settings.days - 1))
 
 
 def _memory(clicks: int) -> str:

@@ -72,8 +72,8 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
         items = read_items(job.item_files, job.layout.items)
-        share = self.settings.model_copy(update={"batch_size": self.batch_size})
-        sampler = NegativeSampler(items.popularity_V.to(self.device), share, self.generator)
+        popularity_V = items.popularity_V.to(self.device)
+        sampler = NegativeSampler(popularity_V, self.settings, self.generator, ranks.gathered)
         self.objective = Objective.of(items.features_VF.to(self.device), sampler, self.settings, job.divspa)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.best = f"{job.folder}/resume/best"

@@ -1,5 +1,6 @@
 """Negatives that a batch shares, and the correction for how they were drawn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +24,18 @@ class NegativeSampler:
     `popularity_power`. `in_batch`: the clicked items of the batch. `mixed`: the batch's and uniform ones together (Yang
     et al. 2020). All but uniform are corrected by log q, the log of how often an item is expected in a draw, which is
     taken off a logit after omega has scaled it (Yi et al. 2019); for `mixed`, q is the mixture's.
+    `gathered` brings the clicked items of all processes that train together into each.
     """
 
-    def __init__(self, popularity_V: torch.Tensor, settings: Training, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        popularity_V: torch.Tensor,
+        settings: Training,
+        generator: torch.Generator,
+        gathered: Callable[[torch.Tensor], torch.Tensor] = lambda clicked_B: clicked_B,
+    ) -> None:
         self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
+        self.gathered = gathered
         self.items, self.device = len(popularity_V), popularity_V.device
         self.column_V = torch.full((self.items,), -1, device=self.device)
         clicks_V = popularity_V.double().clone()
@@ -47,7 +56,7 @@ class NegativeSampler:
             chances_N = torch.rand(self.count, dtype=torch.float64, generator=self.generator).to(self.device)
             parts.append(torch.searchsorted(self.cumulative_V, chances_N).clamp(FIRST_INDEX, self.items - 1))
         if self.kind in ("in_batch", "mixed"):
-            parts.append(clicked_B.long())
+            parts.append(self.gathered(clicked_B.long()))
         return Negatives(torch.cat(parts).unique(), self.log_q_V)
 
     def hits(self, negatives_N: torch.Tensor, known_BK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

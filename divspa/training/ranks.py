@@ -38,6 +38,12 @@ class Ranks:
                 dist.all_reduce(parameter.grad)
                 parameter.grad /= self.shard.world
 
+    def gathered(self, values_B: torch.Tensor) -> torch.Tensor:
+        """The values of all processes, laid end to end; each may have another number of them."""
+        if self.shard.world == 1:
+            return values_B
+        return torch.cat(self._all_gather(values_B))
+
     def agreed(self, value: bool) -> bool:
         """What the first process says."""
         if self.shard.world == 1:
@@ -55,18 +61,18 @@ class Ranks:
         return float(total.item() / self.shard.world)
 
     def _mean_of_rows(self, gradient: torch.Tensor) -> torch.Tensor:
-        rows, values = gradient.indices()[0], gradient.values() / self.shard.world
-        count = torch.tensor([len(rows)])
-        counts = [torch.zeros_like(count) for _ in range(self.shard.world)]
-        dist.all_gather(counts, count)
-        most = int(max(counts).item())
-        padded_rows = torch.nn.functional.pad(rows, (0, most - len(rows)))
-        padded_values = torch.nn.functional.pad(values, (0, 0, 0, most - len(values)))
-        all_rows = [torch.empty_like(padded_rows) for _ in counts]
-        all_values = [torch.empty_like(padded_values) for _ in counts]
-        dist.all_gather(all_rows, padded_rows)
-        dist.all_gather(all_values, padded_values)
-        sizes = [int(size.item()) for size in counts]
-        joined = torch.cat([part[:size] for part, size in zip(all_rows, sizes, strict=True)])
-        summed = torch.cat([part[:size] for part, size in zip(all_values, sizes, strict=True)])
-        return torch.sparse_coo_tensor(joined.unsqueeze(0), summed, gradient.shape)
+        rows = torch.cat(self._all_gather(gradient.indices()[0]))
+        values = torch.cat(self._all_gather(gradient.values() / self.shard.world))
+        return torch.sparse_coo_tensor(rows.unsqueeze(0), values, gradient.shape)
+
+    def _all_gather(self, values: torch.Tensor) -> list[torch.Tensor]:
+        """The tensors of all processes, which may differ in their first size."""
+        length = torch.tensor([len(values)], device=values.device)
+        lengths = [torch.zeros_like(length) for _ in range(self.shard.world)]
+        dist.all_gather(lengths, length)
+        sizes = [int(size.item()) for size in lengths]
+        padded = values.new_zeros(max(sizes), *values.shape[1:])
+        padded[: len(values)] = values
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return [part[:size] for part, size in zip(parts, sizes, strict=True)]

@@ -134,7 +134,7 @@ def test_two_processes_learn_as_one_does(tmp_path: Path) -> None:
     alone, pair = (tmp_path / name for name in ("alone", "pair"))
     alone.mkdir()
     pair.mkdir()
-    same = {"rows": 4000, "epochs": 4, "patience": 0, "learning_rate": 0.005, "negative_sampling": "uniform"}
+    same = {"rows": 4000, "epochs": 4, "patience": 0, "learning_rate": 0.005}
     one = fit(job_in(alone, **same))
     job = job_in(pair, processes=2, **same)
     mp.spawn(_join, args=(job, str(tmp_path / "store")), nprocs=2)  # pyright: ignore[reportPrivateImportUsage]
