@@ -5,7 +5,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from importlib.resources import files
@@ -112,11 +112,10 @@ def bench_retrieval(
     """Top-k search over Spark, beside FAISS by itself and, as a peer, Spark's own ALS."""
     if plan not in ("auto", "broadcast", "sharded", "routed"):
         raise ConfigError("The option --plan is unknown", expected="auto, broadcast, sharded or routed", found=plan)
-    with _only_results_on_stdout(True) as write, step("bench retrieval"):
+    with _measuring("retrieval", as_json) as write:
         from divspa.bench.retrieval import bench_retrieval as measure
 
-        peers = [name for name in peer.split(",") if name]
-        write(json.dumps(measure(users, items, dim, top_k, plan, peers, seed), indent=None if as_json else 2))
+        write(measure(users, items, dim, top_k, plan, _listed(peer), seed))
 
 
 @bench.command("augment")
@@ -130,12 +129,11 @@ def bench_augment(
     as_json: AsJson = False,
 ) -> None:
     """The stage `augment`, from embeddings to the committed table, beside the same work without Spark and Delta."""
-    with _only_results_on_stdout(True) as write, step("bench augment"):
+    with _measuring("augment", as_json) as write:
         from divspa.bench.augment import bench_augment as measure
 
-        peers = [name for name in peer.split(",") if name]
         sizes = users or -(-pairs // 10), items or -(-pairs // 50)
-        write(json.dumps(measure(pairs, *sizes, dim, peers, seed), indent=None if as_json else 2))
+        write(measure(pairs, *sizes, dim, _listed(peer), seed))
 
 
 @bench.command("training")
@@ -150,13 +148,10 @@ def bench_training(
     as_json: AsJson = False,
 ) -> None:
     """Training through petastorm, beside the same training on tensors in memory."""
-    with _only_results_on_stdout(True) as write, step("bench training"):
+    with _measuring("training", as_json) as write:
         from divspa.bench.training import bench_training as measure
 
-        peers = [name for name in peer.split(",") if name]
-        write(
-            json.dumps(measure(examples, items, users, batch_size, model, peers, seed), indent=None if as_json else 2)
-        )
+        write(measure(examples, items, users, batch_size, model, _listed(peer), seed))
 
 
 @bench.command("features")
@@ -166,10 +161,10 @@ def bench_features(
     as_json: AsJson = False,
 ) -> None:
     """A generated log to `examples`, beside DuckDB on the same files."""
-    with _only_results_on_stdout(True) as write, step("bench features"):
+    with _measuring("features", as_json) as write:
         from divspa.bench.features import bench_features as measure
 
-        write(json.dumps(measure(clicks, seed), indent=None if as_json else 2))
+        write(measure(clicks, seed))
 
 
 def run_job(stage: str) -> None:
@@ -320,6 +315,17 @@ def _day(text: str) -> date:
 
 def _absolute(lake: str) -> str:
     return lake if "://" in lake else str(Path(lake).expanduser().resolve())
+
+
+def _listed(names: str) -> list[str]:
+    return [name for name in names.split(",") if name]
+
+
+@contextmanager
+def _measuring(name: str, as_json: bool) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Run a benchmark, whose result alone goes to stdout: on one line, or indented to be read."""
+    with _only_results_on_stdout(True) as write, step(f"bench {name}"):
+        yield lambda result: write(json.dumps(result, indent=None if as_json else 2))
 
 
 @contextmanager

@@ -61,11 +61,12 @@ class Lake:
         """
         return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
 
-    def newest_day_before(self, table: Table, ds: date) -> date | None:
-        """The newest earlier day of a table; None when there is none, or no table."""
+    def newest_day_before(self, table: Table, ds: date, **partition: object) -> date | None:
+        """The newest earlier day of a table, or of a partition of it; None when there is none, or no table."""
         if not self.exists(table):
             return None
-        return self.read(table).where(F.col("ds") < F.lit(ds)).agg(F.max("ds")).head()[0]  # pyright: ignore[reportOptionalSubscript]
+        earlier = self.read(table).where((F.col("ds") < F.lit(ds)) & _matches(partition))
+        return earlier.agg(F.max("ds")).head()[0]  # pyright: ignore[reportOptionalSubscript]
 
     def replace_day(
         self, table: Table, rows: DataFrame, ds: date, *, unique: bool = False, **partition: object

@@ -101,10 +101,9 @@ def _earlier_checkpoint(lake: Lake, config: Config, ds: date, name: str) -> str 
     """The checkpoint to start from: the base's, the newest of an earlier day, or none."""
     if name == DIVSPA and config.divspa.start == "base":
         return checkpoint_folder(lake.root, ds, config.model.name)
-    if config.training.start == "scratch" or not lake.exists(TRAINING_RUNS):
+    if config.training.start == "scratch":
         return None
-    earlier = lake.read(TRAINING_RUNS).where((F.col("ds") < F.lit(ds)) & (F.col("model") == name))
-    newest = earlier.agg(F.max("ds")).first()[0]  # pyright: ignore[reportOptionalSubscript]
+    newest = lake.newest_day_before(TRAINING_RUNS, ds, model=name)
     return None if newest is None else checkpoint_folder(lake.root, newest, name)
 
 
@@ -114,8 +113,8 @@ def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
     cardinality = dict(sizes)
 
     def slot(field: FeatureField) -> FieldSlot:
-        width = 1 if field.name == "user_id" else field.max_values
-        return FieldSlot(name=field.name, width=width, cardinality=cardinality.get(field.name, FIRST_INDEX))
+        size = cardinality.get(field.name, FIRST_INDEX)
+        return FieldSlot(name=field.name, width=field.max_values, cardinality=size)
 
     return Layout(
         items=cardinality[ITEM_FIELD],
