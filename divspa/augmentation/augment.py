@@ -93,16 +93,24 @@ def read_inputs(lake: Lake, config: Config, ds: date) -> Inputs:
 
     items = read(ITEM_EMBEDDINGS, model=base)
     embedded = read(USER_EMBEDDINGS, model=base, as_of="cutoff")
-    clicked = read(USER_FEATURES, as_of="cutoff").select("user_key", "clicked")
+    examples = read(EXAMPLES)
+    clicked = without_held_out(read(USER_FEATURES, as_of="cutoff"), examples.where("split = 'valid'"))
     return Inputs(
         items=items,
         addable=allowed_items(items, config.divspa.allowed, config.items, ds, "divspa.allowed"),
         users=embedded.select("user_key", "vector").join(clicked, "user_key"),
-        pairs=read(EXAMPLES, split="train"),
+        pairs=examples.where("split = 'train'"),
         popularity=read(ITEM_FEATURES).select("item_index", "popularity"),
         model_version=one_model_version(items, embedded),
         versions=versions,
     )
+
+
+def without_held_out(users: DataFrame, valid: DataFrame) -> DataFrame:
+    """user_key and clicked, less the split `valid`: a clicked item is not added, and no way could find these again."""
+    held_out = valid.groupBy("user_key").agg(F.collect_set("item_index").alias("held_out"))
+    kept = F.coalesce(F.array_except("clicked", "held_out"), "clicked")
+    return users.join(F.broadcast(held_out), "user_key", "left").select("user_key", kept.alias("clicked"))
 
 
 def augment_pairs(
