@@ -20,7 +20,7 @@ TimeUnit = Literal["timestamp", "seconds", "milliseconds", "nanoseconds"]
 T = TypeVar("T", bound=BaseModel)
 # Columns that lie beside the fields while these are encoded; a field may have such a `column`, but not such a name.
 RESERVED = {"user_id", "user_key", "item_id", "item_index", "popularity", "valid_from", "cutoff"}
-RESERVED |= {"first_click", "train_clicks", "test_clicks"}
+RESERVED |= {"first_click", "train_clicks", "test_clicks", "train_instants"}
 PACKAGE_SCHEME = "package:"
 
 
@@ -134,7 +134,7 @@ class Split(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     last_events: Annotated[int, Field(ge=1)] = 1
     discard_last: Annotated[int, Field(ge=0)] = 0
-    validation_events: Annotated[int, Field(ge=0)] = 3000
+    validation_events: Annotated[int, Field(ge=0)] = 5000
 
     @model_validator(mode="after")
     def _cutoff_given(self) -> "Split":

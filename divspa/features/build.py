@@ -29,6 +29,8 @@ from divspa.lake.tables import Lake
 from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 from schemas.vocabulary import ITEM_FIELD
 
+ABOUT_CLICKS = ("cutoff", "first_click", "train_clicks", "test_clicks", "train_instants")
+
 
 def build_features(lake: Lake, config: Config, ds: date) -> None:
     """Write clicks, clicks_quarantine, vocabulary, item_features, user_features, examples and feature_gates of one day.
@@ -50,7 +52,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         users = attribute_versions(lake.spark, config.users, people, ds)
         bounds, fields = field_vocabulary(config, users, items, earlier)
         values = _held(held, catalogue.unionByName(fields))
-        users = users.drop("cutoff", "first_click", "train_clicks", "test_clicks")
+        users = users.drop(*ABOUT_CLICKS)
         items = _held(held, encode(items, config.item_fields, values, bounds, "item_features"))
         users = _held(held, encode(users, config.user_columns, values, bounds, "user_features"))
         figures = [
@@ -62,7 +64,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         pass_gates(lake, ds, figures, config.features.gates)
         timeline = user_timeline(with_item_index(clicks, catalogue), users)
         shape = past_shape(config, items)
-        validation = validation_share(span.train_clicks, span.trained_users, config.split.validation_events)
+        validation = span.validation_share(config.split.validation_events)
         lake.replace_day(EXAMPLES, build_examples(timeline, shape, validation), ds, unique=True)
         lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, unique=True)
         lake.replace_day(ITEM_FEATURES, items, ds, unique=True)
@@ -89,13 +91,16 @@ def all_clicks(lake: Lake, fresh: DataFrame, ds: date) -> DataFrame:
 
 
 def clicked_by(clicks: DataFrame) -> DataFrame:
-    """Everyone who clicked. One row a user: the user's cutoff, first click, and clicks before the cutoff and later."""
+    """Everyone who clicked. One row a user: cutoff, first click, clicks before the cutoff and later, about how many
+    instants before it.
+    """
     trained = F.col("split") == "train"
     return clicks.groupBy("user_id", "user_key").agg(
         F.max("cutoff").alias("cutoff"),
         F.min("clicked_at").alias("first_click"),
         F.count(F.when(trained, True)).alias("train_clicks"),
         F.count(F.when(~trained, True)).alias("test_clicks"),
+        F.approx_count_distinct(F.when(trained, F.col("clicked_at"))).alias("train_instants"),
     )
 
 
@@ -107,6 +112,7 @@ class Span:
     trained_users: int
     train_clicks: int
     test_clicks: int
+    train_instants: int
     cutoff: datetime
 
     @classmethod
@@ -114,9 +120,9 @@ class Span:
         """Raises InputError when no click lies before the cutoff."""
         own = F.when(F.col("cutoff") < F.lit(FOREVER), F.col("cutoff"))
         ends = F.unix_micros(F.max(own)), F.min("first_click").cast("string")
-        sums = F.sum("train_clicks"), F.sum("test_clicks"), *ends
+        sums = F.sum("train_clicks"), F.sum("test_clicks"), F.sum("train_instants"), *ends
         counts = F.count("*"), F.count_if(F.col("train_clicks") > 0)
-        users, trained, train, test, cutoff, first = people.agg(*counts, *sums).head()  # pyright: ignore[reportGeneralTypeIssues]
+        users, trained, train, test, instants, cutoff, first = people.agg(*counts, *sums).head()  # pyright: ignore[reportGeneralTypeIssues]
         if not train:
             raise InputError(
                 "No click lies before the cutoff, so there is nothing to learn from",
@@ -125,7 +131,11 @@ class Span:
             )
         day_end = datetime.combine(ds + timedelta(days=1), datetime.min.time(), UTC)
         newest = day_end if cutoff is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cutoff)
-        return cls(users, trained, train, test, newest)
+        return cls(users, trained, train, test, instants, newest)
+
+    def validation_share(self, events: int) -> float:
+        """The share of the users to hold out for about so many validation events."""
+        return validation_share(self.train_clicks, self.train_instants, self.trained_users, events)
 
 
 def earlier_vocabulary(lake: Lake, ds: date) -> DataFrame | None:

@@ -25,9 +25,13 @@ def with_split(clicks: DataFrame, split: Split) -> DataFrame:
     return clicks.withColumn("split", F.when(F.col("clicked_at") < F.col("cutoff"), "train").otherwise("test"))
 
 
-def validation_share(train_clicks: int, trained_users: int, events: int) -> float:
-    """The share of the users whose last training clicks are held out: one for every 20 training clicks at most."""
-    return min(events, train_clicks / TRAINED_FOR_EACH_HELD_OUT) / trained_users
+def validation_share(train_clicks: int, train_instants: int, trained_users: int, events: int) -> float:
+    """The share of the users whose last training clicks are held out: one for every 20 training clicks at most.
+
+    A user's last instant is taken to hold as many clicks as instants do on average: baskets hold many.
+    """
+    held_out_each = train_clicks / train_instants
+    return min(events, train_clicks / TRAINED_FOR_EACH_HELD_OUT) / held_out_each / trained_users
 
 
 def chosen_for_validation(share: float) -> Column:

@@ -1,9 +1,13 @@
 """The sampled softmax (Eq. 1) and the two mix-up losses (Eq. 2 and 3)."""
 
+from typing import Any
+
 import torch
 from torch.nn.functional import softplus
 
 SCORE_FLOOR = 1e-3
+# The logit of a masked negative: finite, so that a row of nothing else has a softmax; exp of it is 0.
+NOTHING = -1e30
 
 
 def sampled_softmax(
@@ -15,8 +19,26 @@ def sampled_softmax(
     are positives of the row: they count for nothing. With the negatives' log-sum-exp z, Eq. 1 is
     log(1 + exp(z - logit)), so P positives share one z.
     """
-    z_B1 = torch.logsumexp(negatives_BN.index_put_(hits, negatives_BN.new_tensor(float("-inf"))), dim=1, keepdim=True)
+    z_B1 = LogSumExp.apply(negatives_BN.index_put_(hits, negatives_BN.new_tensor(NOTHING)))
     return softplus(z_B1 - positives_BP)
+
+
+class LogSumExp(torch.autograd.Function):
+    """log(sum(exp(x))) of each row of x [B, N] as [B, 1], in fewer passes over the largest tensor than torch's.
+
+    The gradient is the softmax itself, so that is all that is computed and kept: its largest entry is exp(max - z).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits_BN: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        shares_BN = torch.softmax(logits_BN, 1)
+        ctx.save_for_backward(shares_BN)
+        return logits_BN.amax(1, keepdim=True) - shares_BN.amax(1, keepdim=True).log()
+
+    @staticmethod
+    def backward(ctx: Any, slope_B1: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (shares_BN,) = ctx.saved_tensors
+        return slope_B1 * shares_BN
 
 
 def mix_up_outputs(losses_BP: torch.Tensor, weights_BP: torch.Tensor, beta: float) -> torch.Tensor:

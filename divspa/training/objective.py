@@ -47,11 +47,12 @@ class Objective:
         positives_BPD = embedding(place[: batch.items_BP.numel()].view_as(batch.items_BP), vectors_UD)
         scores_BP = torch.einsum("bd,bpd->bp", users_BD, positives_BPD)
         # omega is the inverse temperature of every score: scaling the user vectors scales them all.
-        negatives_BN = (scale * users_BD) @ embedding(place[batch.items_BP.numel() :], vectors_UD).T
-        positives_BP = scale * scores_BP
-        if negatives.log_q_V is not None:
-            positives_BP = positives_BP - negatives.log_q_V[batch.items_BP.long()]
-            negatives_BN = negatives_BN - negatives.log_q_V[negatives.items_N]
+        negatives_DN = embedding(place[batch.items_BP.numel() :], vectors_UD).T
+        if negatives.log_q_V is None:
+            negatives_BN, positives_BP = (scale * users_BD) @ negatives_DN, scale * scores_BP
+        else:
+            negatives_BN = torch.addmm(-negatives.log_q_V[negatives.items_N], scale * users_BD, negatives_DN)
+            positives_BP = scale * scores_BP - negatives.log_q_V[batch.items_BP.long()]
         loss = self._mix(scores_BP, positives_BP, negatives_BN, hits, batch.weights_BP)
         step = Step(
             batch.keys_B,
