@@ -98,6 +98,38 @@ def generate(
         )
 
 
+@app.command()
+def experiment(
+    suite: Annotated[str, typer.Option(help="A suite's YAML file, or the name of one in conf/suites.")],
+    out: Annotated[
+        Path, typer.Option(help="A folder for results and lakes; a suite that was cut short goes on there.")
+    ],
+    page: Annotated[Path | None, typer.Option(help="Write the results to this Markdown file.")] = None,
+) -> None:
+    """Train and rank a grid of settings over data sets and seeds, and say what the differences are worth."""
+    from divspa.experiments.suite import load_suite
+
+    shipped = _shipped(f"suites/{suite}.yaml")
+    out = out.expanduser().resolve()
+    loaded = load_suite(shipped if shipped.exists() else suite, out)
+    with step("starting Spark"):
+        from divspa.config import Spark
+        from divspa.experiments.page import page as page_of
+        from divspa.experiments.run import Experiment
+        from divspa.lake.session import spark_session
+        from divspa.lake.tables import Lake
+        from schemas import EXPERIMENT_METRICS
+
+        spark = spark_session(Spark())
+    results = Experiment(loaded, spark, str(out)).run()
+    command = f"divspa experiment --suite {suite} --out DIR"
+    written = page_of(loaded.name, command, results, Lake(spark, str(out)).read(EXPERIMENT_METRICS))
+    spark.stop()
+    page = page or out / "results.md"
+    page.write_text(written)
+    console.print(f"Results: {page}   Delta tables: {out}/experiment_metrics, {out}/experiment_trials", soft_wrap=True)
+
+
 @bench.command("retrieval")
 def bench_retrieval(
     users: Annotated[int, typer.Option(min=1)] = 100_000,
@@ -232,7 +264,7 @@ def _metrics(lake: Any, ds: date) -> dict[str, dict[str, float]]:
     from schemas import METRICS
 
     models: dict[str, dict[str, float]] = {}
-    for row in lake.read_day(METRICS, ds).orderBy("model", "metric").collect():
+    for row in lake.read_day(METRICS, ds, slice="all").orderBy("model", "metric").collect():
         models.setdefault(row["model"], {})[row["metric"]] = row["value"]
     return models
 

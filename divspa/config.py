@@ -190,6 +190,7 @@ class Training(Section):
     negative_sampling: Literal["uniform", "popularity", "in_batch", "mixed"] = "mixed"
     popularity_power: Annotated[float, Field(ge=0)] = 0.75
     omega: Annotated[float, Field(gt=0)] = 20.0
+    history_sample: Annotated[int, Field(ge=0)] = 50
     start: Literal["scratch", "previous"] = "scratch"
     processes: Annotated[int, Field(ge=1)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"

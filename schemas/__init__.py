@@ -4,8 +4,12 @@ from schemas.augmentation_summary import AUGMENTATION_SUMMARY
 from schemas.augmented_positives import AUGMENTED_POSITIVES
 from schemas.clicks import CLICKS
 from schemas.clicks_quarantine import CLICKS_QUARANTINE
+from schemas.comparisons import COMPARISONS
 from schemas.contract import Column, Table
+from schemas.event_ranks import EVENT_RANKS
 from schemas.examples import EXAMPLES
+from schemas.experiment_metrics import EXPERIMENT_METRICS
+from schemas.experiment_trials import EXPERIMENT_TRIALS
 from schemas.feature_gates import FEATURE_GATES
 from schemas.item_embeddings import ITEM_EMBEDDINGS
 from schemas.item_features import ITEM_FEATURES
@@ -32,9 +36,13 @@ TABLES: dict[str, Table] = {
         ITEM_EMBEDDINGS,
         AUGMENTED_POSITIVES,
         AUGMENTATION_SUMMARY,
+        EVENT_RANKS,
         METRICS,
+        COMPARISONS,
         RECALL_U2I,
         RECALL_I2I,
+        EXPERIMENT_TRIALS,
+        EXPERIMENT_METRICS,
     )
 }
 
@@ -43,7 +51,11 @@ __all__ = [
     "AUGMENTED_POSITIVES",
     "CLICKS",
     "CLICKS_QUARANTINE",
+    "COMPARISONS",
+    "EVENT_RANKS",
     "EXAMPLES",
+    "EXPERIMENT_METRICS",
+    "EXPERIMENT_TRIALS",
     "FEATURE_GATES",
     "ITEM_EMBEDDINGS",
     "ITEM_FEATURES",

@@ -4,13 +4,14 @@ from schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
 
 METRICS = Table(
     name="metrics",
-    grain="One row a model and metric, over the test split",
+    grain="One row a model, slice of the test events, and metric",
     columns=(
         DS,
         MODEL,
         MODEL_VERSION,
+        Column("slice", "STRING", "all; items cold, tail, torso, head; users few, some, many: by what they had before"),
         Column("metric", "STRING", "Name such as hr@50, ndcg@50, distinct@100, coverage@100"),
         Column("value", "DOUBLE", "The figure"),
     ),
-    key=("model", "metric"),
+    key=("model", "slice", "metric"),
 )

@@ -1,57 +1,51 @@
-"""Stage `evaluate`: rank the whole catalogue for every test event, and write metrics and a report."""
+"""Stage `evaluate`: rank the whole catalogue for every test event, and write ranks, metrics, comparisons, a report."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
+from itertools import pairwise
 
-import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.arrow import list_column, matrix
 from divspa.config import Config
-from divspa.errors import MissingTableError
-from divspa.evaluation.metrics import accuracy, diversity
-from divspa.evaluation.ranking import rank_users
 from divspa.evaluation.report import ModelResult, write_report
+from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
+from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA
-from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, METRICS, TRAINING_RUNS, USER_EMBEDDINGS, USER_FEATURES
+from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS
 
-SCORES_AT_ONCE = 16_000_000
-POPULARITY = "popularity"
-RANKED = "user_key bigint, ranks array<int>, top array<int>"
+COMPARED = ("hr", "ndcg")
 
 
-def evaluate(lake: Lake, config: Config, ds: date) -> dict[str, dict[str, float]]:
-    """Write the metrics of every model of the day, and of plain popularity to compare, with an HTML report.
+def evaluate(lake: Lake, config: Config, ds: date) -> None:
+    """Write event_ranks, metrics and comparisons of every model of the day, and of plain popularity, with a report.
 
-    Returns the metrics by model. Raises MissingTableError when no model or no test event is there.
+    Test events are held on the driver as arrays, 32 bytes each. Raises MissingTableError when no model or no test event
+    is there.
     """
     runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA))
     versions = {row["model"]: row["model_version"] for row in runs.select("model", "model_version").collect()}
-    questions = test_questions(lake, config, ds).persist()
-    if questions.isEmpty():
-        raise MissingTableError(
-            f"The table examples has no test events on {ds}", remedy="mend `split` in the configuration"
-        )
-    catalogue = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity").orderBy("item_index").toPandas()
-    results = [evaluate_popularity(questions, catalogue, config)]
-    for model in sorted(versions, key=lambda name: name == DIVSPA):
-        users = lake.read_day(USER_EMBEDDINGS, ds, model=model, as_of="cutoff").select("user_key", "vector")
-        items = lake.read_day(ITEM_EMBEDDINGS, ds, model=model).orderBy("item_index").select("vector").toPandas()
-        vectors_ND = np.stack(list(items["vector"]))
-        results.append(evaluate_model(model, questions.join(users, "user_key"), vectors_ND, catalogue, config))
-    questions.unpersist()
+    test = TestSet.of(lake, config.evaluation, ds)
+    rankings = [test.rank_popularity()]
+    rankings += [test.rank_model(model) for model in sorted(versions, key=lambda name: name == DIVSPA)]
+    spark = lake.spark
+    events = pa.concat_tables(events_of(ranking, versions.get(ranking.model, "")) for ranking in rankings)
+    lake.replace_day(EVENT_RANKS, spark.createDataFrame(events), ds, unique=True)
+    figures = {ranking.model: test.metrics(ranking) for ranking in rankings}
     rows = [
-        (result.model, versions.get(result.model, ""), metric, value)
-        for result in results
-        for metric, value in result.metrics.items()
+        (model, versions.get(model, ""), part, metric, value)
+        for model, found in figures.items()
+        for (part, metric), value in found.items()
     ]
-    columns = "model string, model_version string, metric string, value double"
-    lake.replace_day(METRICS, lake.spark.createDataFrame(rows, columns), ds)
-    write_report(report_path(lake, ds), ds, results, catalogue["popularity"].to_numpy(), config.evaluation.ks)
-    return {result.model: result.metrics for result in results}
+    columns = "model string, model_version string, slice string, metric string, value double"
+    lake.replace_day(METRICS, spark.createDataFrame(rows, columns), ds)
+    comparisons = list(compare_rankings(rankings, config))
+    columns = ", ".join(f"{column.name} {column.type}" for column in COMPARISONS.columns if column.name != "ds")
+    lake.replace_day(COMPARISONS, spark.createDataFrame(comparisons, columns), ds)
+    test.close()
+    results = [ModelResult(r.model, _of_all(figures[r.model]), r.exposures) for r in rankings]
+    write_report(report_path(lake, ds), ds, results, test.popularity_N, config.evaluation.ks)
 
 
 def report_path(lake: Lake, ds: date) -> str:
@@ -59,73 +53,36 @@ def report_path(lake: Lake, ds: date) -> str:
     return f"{lake.root}/reports/ds={ds}/report.html"
 
 
-def test_questions(lake: Lake, config: Config, ds: date) -> DataFrame:
-    """What is asked of a model. One row a user with test events: user_key, asked (item_index) and clicked before."""
-    test = lake.read_day(EXAMPLES, ds, split="test")
-    if config.evaluation.drop_seen:
-        test = test.where("NOT seen")
-    asked = test.groupBy("user_key").agg(F.array_sort(F.collect_list("item_index")).alias("asked"))
-    clicked = lake.read_day(USER_FEATURES, ds, as_of="cutoff").select("user_key", "clicked")
-    if not config.evaluation.drop_seen:
-        clicked = clicked.withColumn("clicked", F.array().cast("array<int>"))
-    return asked.join(clicked, "user_key")
+def events_of(ranking: Ranking, version: str) -> pa.Table:
+    """The rows of event_ranks."""
+    return pa.table(
+        {
+            "model": [ranking.model] * len(ranking.rank_T),
+            "user_key": ranking.user_key_T,
+            "event": ranking.event_T,
+            "item_index": ranking.item_index_T,
+            "model_version": [version] * len(ranking.rank_T),
+            "rank": ranking.rank_T,
+            "popularity": ranking.popularity_T,
+            "train_items": ranking.train_items_T,
+        }
+    )
 
 
-def evaluate_popularity(questions: DataFrame, catalogue, config: Config) -> ModelResult:
-    """Rank everyone by the training clicks of an item: the bar that any model must pass."""
-    users = questions.withColumn("vector", F.array(F.lit(1.0).cast("float")))
-    vectors_N1 = catalogue["popularity"].to_numpy(np.float32)[:, None]
-    return evaluate_model(POPULARITY, users, vectors_N1, catalogue, config)
+def compare_rankings(rankings: list[Ranking], config: Config) -> Iterator[tuple]:
+    """The rows of comparisons: each model with the one before it, popularity first; p is corrected within the day."""
+    found: list[tuple[str, str, str, Comparison]] = []
+    for against, ours in pairwise(rankings):
+        for kind in COMPARED:
+            for k in config.evaluation.ks:
+                ours_T, theirs_T = (gains(ranking.rank_T, kind, k) for ranking in (ours, against))
+                comparison = compare(ours_T, theirs_T, ours.user_key_T, config.seed)
+                found.append((ours.model, against.model, f"{kind}@{k}", comparison))
+    corrected = holm([comparison.p_t for *_, comparison in found])
+    for (model, against, metric, it), p_holm in zip(found, corrected, strict=True):
+        figures = it.value, it.against, it.relative, it.low, it.high, it.p_t, it.p_permutation, p_holm
+        yield model, against, metric, *figures, verdict(it.value - it.against, p_holm)
 
 
-def evaluate_model(
-    model: str,
-    questions: DataFrame,
-    vectors_ND: np.ndarray,
-    catalogue,
-    config: Config,
-) -> ModelResult:
-    """Rank, then average. `questions` carries each user's vector; item row n is the n-th of the catalogue."""
-    ks = config.evaluation.ks
-    index_N = catalogue["item_index"].to_numpy()
-    ranked = rank_questions(questions, vectors_ND, index_N, max(ks)).persist()
-    exploded = ranked.select("user_key", F.explode("ranks").alias("rank")).toPandas()
-    metrics = accuracy(exploded["rank"].to_numpy(), exploded["user_key"].to_numpy(), ks)
-    shown = ranked.select(F.posexplode("top").alias("place", "row")).where("row >= 0")
-    exposures = {}
-    for k in ks:
-        counts = shown.where(F.col("place") < k).groupBy("row").count().toPandas()
-        exposures[k] = np.zeros(len(index_N), np.int64)
-        exposures[k][counts["row"].to_numpy()] = counts["count"].to_numpy()
-        metrics |= diversity(exposures[k], k)
-    ranked.unpersist()
-    return ModelResult(model, metrics, exposures)
-
-
-def rank_questions(questions: DataFrame, vectors_ND: np.ndarray, index_N: np.ndarray, k: int) -> DataFrame:
-    """Rank the catalogue for every user, a block at a time. One row a user: ranks of the asked items, top k rows."""
-    row_of = np.full(int(index_N.max()) + 1, -1, np.int64)
-    row_of[index_N] = np.arange(len(index_N))
-    shared = questions.sparkSession.sparkContext.broadcast((vectors_ND, row_of))
-    block = max(1, SCORES_AT_ONCE // len(index_N))
-
-    def rank_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        items_ND, row_of_index = shared.value
-        for batch in batches:
-            for start in range(0, batch.num_rows, block):
-                part = batch.slice(start, block)
-                asked, clicked = (_pairs(part.column(name), row_of_index) for name in ("asked", "clicked"))
-                ranked = rank_users(matrix(part.column("vector")), items_ND, clicked, asked, k)
-                offsets = np.r_[0, np.cumsum(part.column("asked").value_lengths().to_numpy())]
-                ranks = list_column(ranked.ranks_T.astype(np.int32), offsets)
-                columns = [part.column("user_key"), ranks, list_column(ranked.top_UK.astype(np.int32))]
-                yield pa.RecordBatch.from_arrays(columns, ["user_key", "ranks", "top"])
-
-    return questions.select("user_key", "vector", "asked", "clicked").mapInArrow(rank_batches, RANKED)
-
-
-def _pairs(column: pa.ListArray, row_of_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A list column of item indices as (row, catalogue row) pairs; -1 for an item outside the catalogue."""
-    lengths = column.value_lengths().to_numpy()
-    index = column.flatten().to_numpy()
-    return np.repeat(np.arange(len(column)), lengths), row_of_index[index]
+def _of_all(figures: dict[tuple[str, str], float]) -> dict[str, float]:
+    return {metric: value for (part, metric), value in figures.items() if part == "all"}

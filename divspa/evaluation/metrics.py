@@ -20,13 +20,44 @@ def accuracy(ranks_T: np.ndarray, users_T: np.ndarray, ks: tuple[int, ...]) -> d
     return figures
 
 
-def diversity(exposure_N: np.ndarray, k: int) -> dict[str, float]:
-    """distinct, coverage and gini at k, from how often each of the N catalogue items stands in a top-k list.
+def slices(popularity_T: np.ndarray, train_items_T: np.ndarray, popularity_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Which test events belong to which part; `all` is all.
 
-    Gini is 0 when all items are shown alike and nears 1 when one item takes every place.
+    Items: `cold` were never clicked in training; `head` are the most popular that hold a third of the training clicks,
+    `torso` those that hold the next third, `tail` the others. Users: `few`, `some` and `many` are thirds of the test
+    events by how many items the user had.
+    """
+    parts = {"all": np.ones(len(popularity_T), bool), "cold": popularity_T == 0}
+    ordered_N = np.sort(popularity_N)[::-1]
+    clicks_N = np.cumsum(ordered_N)
+    head, torso = (ordered_N[np.searchsorted(clicks_N, clicks_N[-1] * share)] for share in (1 / 3, 2 / 3))
+    parts["head"] = popularity_T >= head
+    parts["torso"] = (popularity_T >= torso) & ~parts["head"]
+    parts["tail"] = (popularity_T > 0) & (popularity_T < torso) & ~parts["head"]
+    low, high = np.quantile(train_items_T, [1 / 3, 2 / 3], method="lower")
+    parts["few"] = train_items_T <= low
+    parts["many"] = (train_items_T > high) & ~parts["few"]
+    parts["some"] = ~parts["few"] & ~parts["many"]
+    return parts
+
+
+def diversity(exposure_N: np.ndarray, popularity_N: np.ndarray, k: int) -> dict[str, float]:
+    """distinct, coverage, gini, entropy and novelty at k, from how often each catalogue item stands in a top-k list.
+
+    Gini is 0 when all items are shown alike and nears 1 when one item takes every place. Entropy, in bits, is that of
+    the places over the items; novelty the mean of -log2 of the share that a shown item has of the training clicks.
     """
     shown = int((exposure_N > 0).sum())
     ordered_N = np.sort(exposure_N.astype(np.float64))
     n, total = len(ordered_N), ordered_N.sum()
     gini = float(2 * (np.arange(1, n + 1) * ordered_N).sum() / (n * total) - (n + 1) / n) if total else 0.0
-    return {f"distinct@{k}": float(shown), f"coverage@{k}": shown / n, f"gini@{k}": gini}
+    share_N = exposure_N / total if total else np.zeros(n)
+    surprise_N = -np.log2(np.maximum(popularity_N, 1) / max(popularity_N.sum(), 1))
+    entropy = float(-(share_N[share_N > 0] * np.log2(share_N[share_N > 0])).sum())
+    return {
+        f"distinct@{k}": float(shown),
+        f"coverage@{k}": shown / n,
+        f"gini@{k}": gini,
+        f"entropy@{k}": entropy,
+        f"novelty@{k}": float((share_N * surprise_N).sum()),
+    }

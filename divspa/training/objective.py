@@ -23,6 +23,7 @@ class Objective:
     beta: float = 0.0
     mixup: Literal["output", "representation"] = "output"
     weights: Literal["teacher", "student"] = "teacher"
+    history_sample: int = 0
 
     @classmethod
     def of(
@@ -30,8 +31,16 @@ class Objective:
     ) -> "Objective":
         """As the configuration says; without `divspa` it is the base model's."""
         if divspa is None:
-            return cls(item_features_VF, sampler, training.omega)
-        return cls(item_features_VF, sampler, training.omega, divspa.beta, divspa.mixup, divspa.weights)
+            return cls(item_features_VF, sampler, training.omega, history_sample=training.history_sample)
+        return cls(
+            item_features_VF,
+            sampler,
+            training.omega,
+            divspa.beta,
+            divspa.mixup,
+            divspa.weights,
+            training.history_sample,
+        )
 
     def loss(self, model: TwoTowerModule, batch: Batch) -> torch.Tensor:
         """The mean loss of a batch. The item tower runs once for each distinct item."""
@@ -41,7 +50,8 @@ class Objective:
         needed = torch.cat([batch.items_BP.flatten().long(), negatives.items_N])
         items_U, place = torch.unique(needed, return_inverse=True)
         vectors_UD = model.encode_items(items_U, self.item_features_VF[items_U])
-        users_BD = model.encode_users(batch.user_features_BF, batch.history_BL)
+        history_BL = sampled_history(batch.history_BL, self.history_sample, self.sampler.generator)
+        users_BD = model.encode_users(batch.user_features_BF, history_BL)
         scale = self.omega if model.cosine else 1.0
         # embedding() rather than indexing, because its gradient is summed several times faster.
         positives_BPD = embedding(place[: batch.items_BP.numel()].view_as(batch.items_BP), vectors_UD)
@@ -57,7 +67,7 @@ class Objective:
         step = Step(
             batch.keys_B,
             batch.user_features_BF,
-            batch.history_BL,
+            history_BL,
             users_BD,
             positives_BPD[:, 0],
             self.item_features_VF.__getitem__,
@@ -81,3 +91,19 @@ class Objective:
             mixed_B1 = mix_up_representations(positives_BP, weights_BP, self.beta)
             return sampled_softmax(mixed_B1, negatives_BN, hits).mean()
         return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.beta)
+
+
+def sampled_history(history_BL: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """At most `size` items of each history, drawn anew in every step; 0 takes all.
+
+    A longer history tells more of a user, but reading all of it in every step costs time and is learned by heart. One
+    item is drawn from each of `size` stretches of equal length, so old and recent ones keep their shares and order.
+    """
+    length = history_BL.shape[1]
+    if not 0 < size < length:
+        return history_BL
+    real_B1 = (history_BL != 0).sum(1, keepdim=True)
+    stretch_S = torch.arange(size, device=history_BL.device)
+    drawn_BS = torch.rand(len(history_BL), size, generator=generator).to(history_BL.device)
+    place_BS = ((stretch_S + drawn_BS) * (real_B1 / size)).long().clamp(max=length - 1)
+    return history_BL.gather(1, torch.where(real_B1 > size, place_BS, stretch_S))

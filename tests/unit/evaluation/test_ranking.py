@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divspa.errors import TrainingError
-from divspa.evaluation.metrics import accuracy, diversity
+from divspa.evaluation.metrics import accuracy, diversity, slices
 from divspa.evaluation.ranking import rank_users, top_items
 
 NONE = (np.zeros(0, int), np.zeros(0, int))
@@ -55,6 +55,27 @@ def test_accuracy_by_hand() -> None:
 
 
 def test_diversity_by_hand() -> None:
-    assert diversity(np.array([2, 2, 2, 2]), 7) == {"distinct@7": 4, "coverage@7": 1, "gini@7": pytest.approx(0)}
-    one = diversity(np.array([0, 0, 0, 8]), 7)
+    even = diversity(np.array([2, 2, 2, 2]), np.array([1, 1, 1, 1]), 7)
+    assert (even["distinct@7"], even["coverage@7"], even["gini@7"]) == (4, 1, pytest.approx(0))
+    assert (even["entropy@7"], even["novelty@7"]) == (2, 2)
+    one = diversity(np.array([0, 0, 0, 8]), np.array([1, 0, 0, 3]), 7)
     assert (one["distinct@7"], one["coverage@7"], one["gini@7"]) == (1, 0.25, pytest.approx(0.75))
+    assert (one["entropy@7"], one["novelty@7"]) == (0, pytest.approx(-np.log2(3 / 4)))
+    assert diversity(np.zeros(3, np.int64), np.ones(3, np.int64), 7)["entropy@7"] == 0
+
+
+def test_slices_by_hand() -> None:
+    catalogue = np.array([50, 20, 15, 10, 5])  # thirds of the clicks: the first item, the second and third, the rest
+    found = slices(np.array([50, 20, 15, 10, 0, 5]), np.array([1, 2, 3, 4, 5, 6]), catalogue)
+    named = {name: np.flatnonzero(chosen).tolist() for name, chosen in found.items()}
+    assert named["head"] == [0] and named["torso"] == [1] and named["tail"] == [2, 3, 5] and named["cold"] == [4]
+    assert named["few"] == [0, 1] and named["some"] == [2, 3] and named["many"] == [4, 5]
+    assert named["all"] == list(range(6))
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 2**32 - 1))
+def test_slices_of_items_and_of_users_each_divide_all_events(popularity: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = slices(np.array(popularity), rng.integers(0, 4, len(popularity)), rng.integers(1, 6, 20))
+    for names in (("cold", "tail", "torso", "head"), ("few", "some", "many")):
+        assert (sum(found[name].astype(int) for name in names) == 1).all()

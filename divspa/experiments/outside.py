@@ -1,0 +1,31 @@
+"""Strong recommenders from their own packages, in an environment of their own, on the same test events."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from pyspark.sql import functions as F
+
+from divspa.bench.peers import peer_python, run_peer
+from divspa.evaluation.test_set import Ranking, TestSet
+from schemas import USER_FEATURES
+
+PACKAGES = ["rectools==0.13.0", "implicit==0.7.2", "numpy<2", "scipy<1.14", "pandas<3"]
+
+
+def rank_outside(test: TestSet, name: str, seed: int) -> Ranking:
+    """Train an outside recommender on what each user had before the cutoff, and rank the same events by its lists.
+
+    It is asked for the best of as many items as the largest k; an event that is not among them ranks last, so metrics
+    are exact up to that k. Items of every user's own are left out of the lists, as everywhere.
+    """
+    with tempfile.TemporaryDirectory(prefix="divspa-outside-") as folder:
+        had = test.lake.read_day(USER_FEATURES, test.ds, as_of="cutoff").select("user_key", "clicked").toArrow()
+        pq.write_table(had, Path(folder) / "had.parquet")
+        asked = test.questions.select("user_key", "train_items", F.posexplode("asked").alias("event", "item_index"))
+        asked = asked.toArrow().sort_by([("user_key", "ascending"), ("event", "ascending")])
+        pq.write_table(asked, Path(folder) / "asked.parquet")
+        run_peer(peer_python("rectools", PACKAGES), "outside.py", name, folder, max(test.ks), seed)
+        lists_UK = np.load(Path(folder) / "lists.npy")
+    return test.rank_lists(name, asked, lists_UK)

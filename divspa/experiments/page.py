@@ -1,0 +1,124 @@
+"""The results of an experiment as a Markdown page, with what each difference is worth."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from pyspark.sql import DataFrame
+
+from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
+from divspa.experiments.run import Result
+
+METRICS = ("hr@50", "hr@200", "ndcg@50", "distinct@100", "gini@100")
+COMPARED = ("hr@50", "ndcg@50")
+SEED = 17
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run against the base that it is over, on one data set."""
+
+    data_set: str
+    run: str
+    against: str
+    metric: str
+    found: Comparison
+    seeds_ahead: str
+
+
+def differences(results: list[Result]) -> list[Difference]:
+    """Every augmented run against its base, each event's gain averaged over the seeds."""
+    by_name = {(result.data_set, result.run.name): result for result in results}
+    return [
+        difference(result, by_name[result.data_set, result.run.over], metric)
+        for result in results
+        if result.run.over is not None
+        for metric in COMPARED
+    ]
+
+
+def difference(ours: Result, theirs: Result, metric: str) -> Difference:
+    """Compare two runs over the same test events."""
+    gains_ST, against_ST = (_gains(result, metric) for result in (ours, theirs))
+    users_T = np.array(ours.trials[0]["user_keys"])
+    found = compare(gains_ST.mean(0), against_ST.mean(0), users_T, SEED)
+    ahead = int((gains_ST.mean(1) > against_ST.mean(1)).sum())
+    return Difference(ours.data_set, ours.run.name, theirs.run.name, metric, found, f"{ahead} of {len(ours.trials)}")
+
+
+def _gains(result: Result, metric: str) -> np.ndarray:
+    kind, _, k = metric.partition("@")
+    ranks = [np.array(trial["ranks"]) for trial in result.trials]
+    return np.stack([gains(ranks_T, "hr" if kind == "hr" else "ndcg", int(k)) for ranks_T in ranks])
+
+
+def page(title: str, command: str, results: list[Result], metrics: DataFrame) -> str:
+    """The whole page. `metrics` is the table experiment_metrics."""
+    wanted = metrics.where(metrics["slice"] == "all").select("data_set", "trial", "metric", "value")
+    values = {(row["data_set"], row["trial"], row["metric"]): row["value"] for row in wanted.collect()}
+    return "\n".join([f"# {title}", _intro(command, results), *_figures(results, values), *_worth(results)]) + "\n"
+
+
+INTRO = """
+Written by `{command}`: {trials} trials, {minutes:.0f} minutes of stages, seeds {seeds}. Every test event is ranked
+in the whole catalogue; what a user had is left out. Figures are means over the seeds, with the standard deviation
+between seeds where there are several. Searched settings were chosen on the split `valid`, which lies before the
+test period, with the first seed.
+"""
+WORTH = """
+## What augmentation is worth
+
+Relative gain over the base that a run augments, with a 95 % interval (bootstrap over users), the paired t-test
+over users and the sign-flip test, and the t-test corrected for all {rows} rows (Holm). A run is called better or
+worse only where the corrected p is below .05. The tests speak of these trainings on these users; the last column
+says with how many of the seeds the run was ahead.
+"""
+
+
+def _intro(command: str, results: list[Result]) -> str:
+    seconds = {(result.data_set, trial["trial"]): trial["seconds"] for result in results for trial in result.trials}
+    seeds = sorted({trial["seed"] for result in results for trial in result.trials})
+    return INTRO.format(
+        command=command,
+        trials=len(seconds),
+        minutes=sum(seconds.values()) / 60,
+        seeds=", ".join(map(str, seeds)),
+    )
+
+
+def _figures(results: list[Result], values: dict[tuple[str, str, str], float]) -> Iterator[str]:
+    for data_set in dict.fromkeys(result.data_set for result in results):
+        yield f"## {data_set}"
+        yield ""
+        yield f"| run | settings chosen | {' | '.join(METRICS)} |"
+        yield f"| --- | --- | {' | '.join('---:' for _ in METRICS)} |"
+        for result in results:
+            if result.data_set == data_set:
+                chosen = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in result.chosen.items())
+                cells = [_cell([values[data_set, t["trial"], metric] for t in result.trials]) for metric in METRICS]
+                yield f"| {result.run.name} | {chosen} | {' | '.join(cells)} |"
+        yield ""
+
+
+def _cell(values: list[float]) -> str:
+    form = "{:.0f}" if np.mean(values) > 2 else "{:.4f}"
+    spread = f" ± {form.format(np.std(values, ddof=1))}" if len(values) > 1 else ""
+    return form.format(np.mean(values)) + spread
+
+
+def _worth(results: list[Result]) -> Iterator[str]:
+    found = differences(results)
+    if not found:
+        return
+    corrected = holm([each.found.p_t for each in found])
+    yield WORTH.format(rows=len(found))
+    yield "| data set | run | over | metric | gain | interval | p (t) | p (flips) | p (Holm) | | ahead |"
+    yield "| --- | --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- | --- |"
+    for each, p_holm in zip(found, corrected, strict=True):
+        it = each.found
+        word = verdict(it.value - it.against, p_holm)
+        yield (
+            f"| {each.data_set} | {each.run} | {each.against} | {each.metric} | {it.relative:+.1%} "
+            f"| {it.low:+.1%} to {it.high:+.1%} | {it.p_t:.2g} | {it.p_permutation:.2g} | {p_holm:.2g} | {word} "
+            f"| {each.seeds_ahead} |"
+        )

@@ -1,0 +1,153 @@
+"""Run a suite's trials, as few stages as their settings need, and keep what each one ranked."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from divspa.evaluation.test_set import POPULARITY, Ranking, TestSet
+from divspa.experiments.outside import rank_outside
+from divspa.experiments.suite import Run, Settings, Suite, Trial, runs_of, trial
+from divspa.lake.tables import Lake
+from divspa.pipeline import STAGES
+from divspa.progress import step
+from schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS, TRAINING_RUNS
+
+DONE = "experiment.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The trials of one run on one data set, a seed each, with the searched settings that were chosen."""
+
+    data_set: str
+    run: Run
+    chosen: Settings
+    trials: list[Row]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A suite and the local folder that holds its results and, for each data set, a lake of its own."""
+
+    suite: Suite
+    spark: SparkSession
+    out: str
+
+    def run(self) -> list[Result]:
+        """Make every trial that the results lack; killed at any moment, it goes on with the next trial."""
+        return [result for data_set in self.suite.data_sets for result in self._run_on(data_set)]
+
+    def _run_on(self, data_set: str) -> list[Result]:
+        chosen: dict[str, Settings] = {}
+        runs = list(runs_of(self.suite, data_set))
+        trials: dict[str, list[Row]] = {run.name: [] for run in runs}
+        for seed in self.suite.seeds:
+            for run in runs:
+                if run.name not in chosen:
+                    chosen[run.name] = self._choose(data_set, run, chosen)
+                if run.outside is None or not trials[run.name]:
+                    wanted = trial(self.suite, data_set, run, seed, chosen, chosen[run.name])
+                    trials[run.name].append(self._row(wanted))
+        return [Result(data_set, run, chosen[run.name], trials[run.name]) for run in runs]
+
+    def _choose(self, data_set: str, run: Run, chosen: Mapping[str, Settings]) -> Settings:
+        """The searched settings with the best validation score on the first seed; ties go to the earlier."""
+        candidates = run.candidates()
+        if len(candidates) == 1:
+            return candidates[0]
+        tried = [trial(self.suite, data_set, run, self.suite.seeds[0], chosen, settings) for settings in candidates]
+        scores = [self._row(candidate)["validation"] for candidate in tried]
+        return candidates[scores.index(max(scores))]
+
+    def _row(self, wanted: Trial) -> Row:
+        """The trial's row of experiment_trials, made now when it is not there."""
+        results = Lake(self.spark, self.out)
+        if results.exists(EXPERIMENT_TRIALS):
+            rows = results.read(EXPERIMENT_TRIALS).where(
+                (F.col("ds") == F.lit(wanted.ds))
+                & (F.col("data_set") == wanted.data_set)
+                & (F.col("trial") == wanted.key)
+            )
+            if found := rows.collect():
+                return found[0]
+        with step(f"{wanted.data_set}, {wanted.run}, seed {wanted.seed}"):
+            self._make(wanted, results)
+        return self._row(wanted)
+
+    def _make(self, wanted: Trial, results: Lake) -> None:
+        folder = Path(self.out) / "lakes" / f"{wanted.data_set}-{wanted.stages()['build_features']}"
+        lake = Lake(self.spark, str(folder))
+        seconds = run_needed(lake, wanted, folder / DONE)
+        test = TestSet.of(lake, wanted.config.evaluation, wanted.ds)
+        ranking, training = _ranked(test, wanted), {"losses": [], "scores": []}
+        if wanted.outside is None:
+            training = lake.read_day(TRAINING_RUNS, wanted.ds, model=wanted.model).collect()[0].asDict()
+        self._write(results, wanted, test, ranking, training, seconds)
+        test.close()
+
+    def _write(
+        self,
+        results: Lake,
+        wanted: Trial,
+        test: TestSet,
+        ranking: Ranking,
+        training: Mapping[str, Any],
+        seconds: float,
+    ) -> None:
+        """The metrics first, then the trial, which says that all is there."""
+        own = wanted.seed, wanted.model
+        metrics = [(*own, part, metric, value) for (part, metric), value in test.metrics(ranking).items()]
+        columns = "seed int, model string, slice string, metric string, value double"
+        rows = self.spark.createDataFrame(metrics, columns)
+        results.replace_day(EXPERIMENT_METRICS, rows, wanted.ds, data_set=wanted.data_set, trial=wanted.key)
+        row = (
+            *own,
+            wanted.config.model_dump_json(),
+            max(training["scores"], default=None),
+            training["losses"],
+            training["scores"],
+            seconds,
+            ranking.user_key_T.tolist(),
+            ranking.rank_T.tolist(),
+        )
+        columns = "seed int, model string, settings string, validation double, losses array<double>, "
+        columns += "scores array<double>, seconds double, user_keys array<bigint>, ranks array<int>"
+        results.replace_day(
+            EXPERIMENT_TRIALS,
+            self.spark.createDataFrame([row], columns),
+            wanted.ds,
+            data_set=wanted.data_set,
+            trial=wanted.key,
+        )
+
+
+def run_needed(lake: Lake, wanted: Trial, done: Path) -> float:
+    """Run the stages whose results in the lake are of other settings, and say how many seconds they took.
+
+    `done` remembers what the lake holds, a stage at a time; a stage that runs makes all later ones out of date.
+    """
+    held: dict[str, str] = json.loads(done.read_text()) if done.exists() else {}
+    started = time.perf_counter()
+    for stage, key in wanted.stages().items():
+        if held.get(stage) != key:
+            later = list(STAGES)[list(STAGES).index(stage) :]
+            held = {name: value for name, value in held.items() if name not in later}
+            done.parent.mkdir(parents=True, exist_ok=True)
+            done.write_text(json.dumps(held))
+            with step(stage, tracker=lake.spark.sparkContext.statusTracker()):
+                STAGES[stage](lake, wanted.config, wanted.ds)
+            held[stage] = key
+            done.write_text(json.dumps(held))
+    return time.perf_counter() - started
+
+
+def _ranked(test: TestSet, wanted: Trial) -> Ranking:
+    if wanted.outside is None:
+        return test.rank_model(wanted.model)
+    return test.rank_popularity() if wanted.outside == POPULARITY else rank_outside(test, wanted.outside, wanted.seed)

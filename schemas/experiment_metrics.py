@@ -1,0 +1,21 @@
+"""`experiment_metrics`: every figure of an experiment's trials."""
+
+from schemas.contract import DS, MODEL, Column, Table
+from schemas.experiment_trials import DATA_SET, SEED, TRIAL
+
+EXPERIMENT_METRICS = Table(
+    name="experiment_metrics",
+    grain="One row a trial, slice of the test events, and metric",
+    columns=(
+        DS,
+        DATA_SET,
+        TRIAL,
+        SEED,
+        MODEL,
+        Column("slice", "STRING", "As in metrics"),
+        Column("metric", "STRING", "As in metrics"),
+        Column("value", "DOUBLE", "The figure"),
+    ),
+    key=("data_set", "trial", "slice", "metric"),
+    partitioned_by=("ds", "data_set", "trial"),
+)

@@ -1,0 +1,73 @@
+"""Intervals and tests against scipy, by hand, and against their promises on simulated data."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from divspa.evaluation.statistics import compare, gains, holm, verdict
+
+
+def test_the_t_test_is_scipys_over_users() -> None:
+    rng = np.random.default_rng(0)
+    ours, theirs, user = rng.random(300), rng.random(300), rng.integers(0, 40, 300)
+    found = compare(ours, theirs, user, seed=1)
+    sums = [[values[user == u].sum() for u in range(40)] for values in (ours, theirs)]
+    assert found.p_t == pytest.approx(stats.ttest_rel(*sums).pvalue)
+    assert found.value == pytest.approx(ours.mean()) and found.against == pytest.approx(theirs.mean())
+    assert found.p_permutation == pytest.approx(found.p_t, abs=0.05)
+    assert found.low < found.relative < found.high
+
+
+def test_without_a_true_difference_tests_cry_wolf_at_their_level_though_a_users_events_agree() -> None:
+    rng = np.random.default_rng(3)
+    alarms, covered = [], []
+    for run in range(120):
+        user = np.repeat(np.arange(60), 5)
+        shift = rng.normal(0, 0.3, 60)[user]  # events of one user move together
+        base = rng.random(300)
+        found = compare(base + shift, base, user, seed=run)
+        alarms.append((found.p_t < 0.05, found.p_permutation < 0.05))
+        covered.append(found.low <= 0 <= found.high)
+    assert np.mean(alarms, axis=0) == pytest.approx([0.05, 0.05], abs=0.06)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.06)
+
+
+def test_a_true_difference_is_found() -> None:
+    rng = np.random.default_rng(5)
+    base = rng.random(2000)
+    found = compare(base + 0.05 + rng.normal(0, 0.1, 2000), base, np.arange(2000) // 4, seed=0)
+    assert found.p_t < 1e-4 and found.p_permutation < 1e-3 and found.low > 0
+    assert found.relative == pytest.approx(0.1, rel=0.2)
+
+
+def test_one_user_or_equal_models_prove_nothing() -> None:
+    alone = compare(np.ones(5), np.full(5, 0.5), np.zeros(5, np.int64), seed=0)
+    assert (alone.p_t, alone.p_permutation) == (1.0, 1.0) and alone.relative == 1.0
+    same = compare(np.ones(5), np.ones(5), np.arange(5), seed=0)
+    assert (same.p_t, same.p_permutation, same.low, same.high) == (1.0, 1.0, 0.0, 0.0)
+    assert compare(np.ones(2), np.zeros(2), np.arange(2), seed=0).relative == np.inf
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.7, 0.9]) == [1.0, 1.0] and holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_never_lowers_and_keeps_the_order(p_values: list[float]) -> None:
+    raised = np.array(holm(p_values))
+    assert (raised >= np.array(p_values)).all() and (raised <= 1).all()
+    assert (np.diff(raised[np.argsort(p_values, kind="stable")]) >= 0).all()
+
+
+def test_the_words_follow_the_corrected_p() -> None:
+    assert verdict(0.1, 0.01) == "better" and verdict(-0.1, 0.01) == "worse"
+    assert verdict(0.1, 0.05) == verdict(-0.1, 0.2) == verdict(0.1, float("nan")) == "no difference shown"
+
+
+def test_gains_of_ranks_by_hand() -> None:
+    ranks = np.array([0, 1, 49, 50])
+    assert gains(ranks, "hr", 50).tolist() == [1, 1, 1, 0]
+    assert gains(ranks, "ndcg", 2) == pytest.approx([1, 1 / np.log2(3), 0, 0])
