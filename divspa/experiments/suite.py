@@ -85,7 +85,7 @@ class Suite(Section):
         for run in self.runs:
             if run.name in earlier:
                 raise ValueError(f"two runs are named {run.name}")
-            if run.over is not None and (run.over not in earlier or earlier[run.over].over is not None):
+            if run.over is not None and not _is_base(earlier.get(run.over)):
                 raise ValueError(f"the run {run.name} is over {run.over}, which is no earlier run of a base model")
             if unknown := set(run.data_sets) - set(self.data_sets):
                 raise ValueError(f"the run {run.name} names the unknown data set {', '.join(sorted(unknown))}")
@@ -150,6 +150,10 @@ def load_suite(path: str | Path, out: Path) -> Suite:
     folder = Path(path).parent
     located = {name: data_set.located(name, folder, out) for name, data_set in suite.data_sets.items()}
     return suite.model_copy(update={"data_sets": located})
+
+
+def _is_base(run: Run | None) -> bool:
+    return run is not None and run.over is None and run.outside is None
 
 
 def runs_of(suite: Suite, data_set: str) -> Iterator[Run]:

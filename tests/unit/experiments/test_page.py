@@ -1,0 +1,33 @@
+"""Differences between runs, from ranks that are known by hand."""
+
+import numpy as np
+import pytest
+from pyspark.sql import Row
+
+from divspa.experiments.page import difference
+from divspa.experiments.run import Result
+from divspa.experiments.suite import Run
+
+
+def result(run: Run, *ranks: list[int]) -> Result:
+    users = list(range(len(ranks[0])))
+    return Result("log", run, {}, [Row(seed=seed, user_keys=users, ranks=list(of)) for seed, of in enumerate(ranks)])
+
+
+def test_seeds_are_averaged_and_counted() -> None:
+    base = result(Run(name="base"), [0, 60, 60, 60], [0, 0, 60, 60])
+    ours = result(Run(name="ours", over="base"), [0, 0, 60, 60], [0, 60, 60, 60])
+    found = difference(ours, base, "hr@50")
+    assert (found.found.value, found.found.against, found.found.p_t) == (0.375, 0.375, 1.0)
+    assert found.seeds_ahead == "1 of 2"
+
+
+def test_a_difference_that_all_seeds_agree_on_is_found() -> None:
+    rng = np.random.default_rng(0)
+    worse = rng.integers(0, 100, (2, 400))
+    better = np.maximum(worse - 20, 0)
+    found = difference(
+        result(Run(name="ours", over="base"), *better.tolist()), result(Run(name="base"), *worse.tolist()), "hr@50"
+    )
+    assert found.found.relative == pytest.approx((better < 50).mean() / (worse < 50).mean() - 1)
+    assert found.found.p_t < 1e-6 and found.seeds_ahead == "2 of 2"

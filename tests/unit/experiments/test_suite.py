@@ -1,0 +1,91 @@
+"""What a suite plans: which trials, in which order, from which stages, and what it refuses."""
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from divspa.errors import ConfigError
+from divspa.experiments.suite import Suite, load_suite, runs_of, trial
+
+LOG = {"clicks": {"path": "x", "user": "u", "item": "i", "time": "t"}}
+RUNS = [
+    {"name": "popularity", "outside": "popularity"},
+    {"name": "base", "set": {"training.epochs": 3}, "search": {"training.learning_rate": [0.1, 0.2]}},
+    {"name": "fm", "set": {"model": "fm"}},
+    {"name": "divspa", "over": "base"},
+    {"name": "wide", "over": "base", "set": {"divspa.beta": 0.9}},
+    {"name": "i2i", "over": "base", "set": {"divspa.ways": ["i2i"]}},
+]
+
+
+def suite(folder: Path, **changes: Any) -> Suite:
+    (folder / "log.yaml").write_text(yaml.safe_dump(LOG))
+    data = {
+        "name": "x",
+        "data_sets": {"log": {"config": "log.yaml", "ds": "2024-01-05"}},
+        "seeds": [1, 2],
+        "runs": RUNS,
+    }
+    (folder / "suite.yaml").write_text(yaml.safe_dump(data | changes))
+    return load_suite(folder / "suite.yaml", folder / "out")
+
+
+def trials(loaded: Suite, seed: int = 1) -> dict[str, Any]:
+    chosen = {"base": {"training.learning_rate": 0.2}}
+    return {run.name: trial(loaded, "log", run, seed, chosen, chosen.get(run.name, {})) for run in loaded.runs}
+
+
+def test_what_augments_a_base_follows_it_at_once_and_inherits_its_settings(tmp_path: Path) -> None:
+    loaded = suite(tmp_path)
+    names = [run.name for run in runs_of(loaded, "log")]
+    assert names == ["popularity", "base", "divspa", "wide", "i2i", "fm"]
+    made = trials(loaded)
+    assert made["wide"].config.training == made["base"].config.training
+    assert (made["wide"].config.training.epochs, made["wide"].config.training.learning_rate) == (3, 0.2)
+    assert made["base"].ds == date(2024, 1, 5) and (made["base"].model, made["wide"].model) == ("youtube_dnn", "divspa")
+
+
+def test_stages_are_shared_as_far_as_settings_agree(tmp_path: Path) -> None:
+    made = {name: trial.stages() for name, trial in trials(suite(tmp_path)).items()}
+    assert list(made["popularity"]) == ["build_features"]
+    assert list(made["divspa"]) == ["build_features", "train_base", "augment", "train_divspa"]
+    assert made["divspa"]["train_base"] == made["base"]["train_base"] != made["fm"]["train_base"]
+    assert made["wide"]["augment"] == made["divspa"]["augment"] != made["i2i"]["augment"]
+    assert made["wide"]["train_divspa"] != made["divspa"]["train_divspa"]
+    other_seed = trials(suite(tmp_path), seed=2)["divspa"].stages()
+    assert [other_seed[name] == key for name, key in made["divspa"].items()] == [True, False, False, False]
+
+
+def test_a_trial_is_known_by_all_that_its_ranking_depends_on(tmp_path: Path) -> None:
+    first, again = trials(suite(tmp_path)), trials(suite(tmp_path))
+    assert [trial.key for trial in first.values()] == [trial.key for trial in again.values()]
+    assert len({trial.key for trial in first.values()}) == len(RUNS)
+    assert first["popularity"].key == trials(suite(tmp_path), seed=2)["popularity"].key
+    assert first["base"].key != trials(suite(tmp_path), seed=2)["base"].key
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"runs": [{"name": "a"}, {"name": "a"}]}, "two runs are named a"),
+        ({"runs": [{"name": "a", "over": "b"}]}, "over b, which is no earlier run of a base"),
+        ({"runs": [{"name": "a"}, {"name": "b", "over": "a"}, {"name": "c", "over": "b"}]}, "c is over b"),
+        ({"runs": [{"name": "a", "outside": "popularity"}, {"name": "b", "over": "a"}]}, "b is over a"),
+        ({"runs": [{"name": "a", "data_sets": ["other"]}]}, "unknown data set other"),
+        ({"data_sets": {"log": {"config": "log.yaml"}}}, "either `config` and `ds`, or `generate`"),
+        ({"seeds": []}, "seeds"),
+        ({"seed": 1}, "unknown key"),
+    ],
+)
+def test_a_suite_that_makes_no_sense_is_refused(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        suite(tmp_path, **changes)
+
+
+def test_a_run_with_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    loaded = suite(tmp_path, runs=[{"name": "a", "set": {"training.epoch": 1}}])
+    with pytest.raises(ConfigError, match="did you mean"):
+        trials(loaded)
