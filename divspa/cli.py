@@ -60,6 +60,12 @@ def run(
     _run(load_config(config, overrides or []), _day(ds), first, last, as_json)
 
 
+@app.command()
+def maintain(config: ConfigFile, ds: Day, overrides: Overrides = None) -> None:
+    """Join small files, delete days past their time, and remove files that nobody can need."""
+    _run(load_config(config, overrides or []), _day(ds), "maintain", "maintain", as_json=False)
+
+
 @app.command("config")
 def show_config(
     check: Annotated[Path | None, typer.Option("--check", help="Say what is wrong with this file.")] = None,
@@ -251,7 +257,8 @@ def _run(config: Config, ds: date, first: str | None, last: str | None, as_json:
         seconds = run_stages(lake, config, ds, first, last)
         summary: dict[str, Any] = {"seconds": 0.0, "lake": config.lake, "report": None, "stages": seconds, "models": {}}
         if "evaluate" in chosen:
-            summary |= {"report": report_path(lake, ds), "models": _metrics(lake, ds)}
+            figures = {"models": _metrics(lake, ds), "comparisons": _comparisons(lake, ds)}
+            summary |= {"report": report_path(lake, ds), **figures}
         lake.spark.stop()
         summary["seconds"] = round(time.perf_counter() - started, 2)
         if as_json:
@@ -269,9 +276,16 @@ def _metrics(lake: Any, ds: date) -> dict[str, dict[str, float]]:
     return models
 
 
+def _comparisons(lake: Any, ds: date) -> list[dict[str, Any]]:
+    from schemas import COMPARISONS
+
+    rows = lake.read_day(COMPARISONS, ds).drop("ds").orderBy("model", "metric").collect()
+    return [row.asDict() for row in rows]
+
+
 def _show(summary: dict[str, Any], config: Config) -> None:
     if summary["models"]:
-        _show_models(summary["models"], config)
+        _show_models(summary["models"], summary["comparisons"], config)
     console.print(f"Delta tables: {summary['lake']}   report: {summary['report']}", soft_wrap=True, highlight=False)
     table = f"{summary['lake']}/augmented_positives"
     console.print(f"  with Spark:    spark.read.format('delta').load('{table}')", soft_wrap=True, highlight=False)
@@ -279,20 +293,24 @@ def _show(summary: dict[str, Any], config: Config) -> None:
     console.print(f"All done in {summary['seconds']} s.", highlight=False)
 
 
-def _show_models(models: dict[str, dict[str, float]], config: Config) -> None:
+def _show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str, Any]], config: Config) -> None:
     base, ours = config.model.name, "divspa"
     shown = [name for name in ("popularity", base, ours) if name in models]
     table = RichTable(title="Ranking the whole catalogue for every test event")
     table.add_column("metric")
-    for name in [*shown, "change"]:
+    for name in [*shown, "change", "95 % interval"]:
         table.add_column(name, justify="right")
+    table.add_column("paired t-test")
+    tested = {row["metric"]: row for row in comparisons if row["model"] == ours}
     for metric in ("hr", "ndcg", "distinct", "coverage"):
         for k in config.evaluation.ks:
             values = [models[name][f"{metric}@{k}"] for name in shown]
             cells = [f"{value:.0f}" if metric == "distinct" else f"{value:.4f}" for value in values]
             both = base in models and ours in models and models[base][f"{metric}@{k}"]
             change = f"{models[ours][f'{metric}@{k}'] / models[base][f'{metric}@{k}'] - 1:+.1%}" if both else ""
-            table.add_row(f"{metric}@{k}", *cells, change)
+            test = tested.get(f"{metric}@{k}")
+            worth = (f"{test['low']:+.1%} to {test['high']:+.1%}", test["verdict"]) if test else ("", "")
+            table.add_row(f"{metric}@{k}", *cells, change, *worth)
     console.print(table)
 
 

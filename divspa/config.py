@@ -248,6 +248,15 @@ class Recall(Section):
     allowed: str | None = None
 
 
+class Maintain(Section):
+    """How long the lake keeps what it holds."""
+
+    keep_days: Annotated[int, Field(ge=0)] = 0
+    pinned_days: Annotated[int, Field(ge=1, le=30)] = 7
+    vacuum_hours: Annotated[float, Field(ge=0)] = 168.0
+    file_mb: Annotated[int, Field(ge=1)] = 128
+
+
 class Spark(Section):
     """The few Spark settings that divspa sets by itself; spark-submit's own options win over them."""
 
@@ -271,6 +280,7 @@ class Config(Section):
     divspa: DivSPA = DivSPA()
     evaluation: Evaluation = Evaluation()
     recall: Recall = Recall()
+    maintain: Maintain = Maintain()
     spark: Spark = Spark()
 
     @property

@@ -9,6 +9,7 @@ from divspa.config import Config
 from divspa.errors import ConfigError
 from divspa.evaluation.evaluate import evaluate
 from divspa.features.build import build_features
+from divspa.lake.maintain import maintain
 from divspa.lake.tables import Lake
 from divspa.models.registry import model_settings
 from divspa.progress import step
@@ -18,6 +19,8 @@ from divspa.training.stages import train_base, train_divspa
 STAGES: dict[str, Callable[[Lake, Config, date], object]] = {
     stage.__name__: stage for stage in (build_features, train_base, augment, train_divspa, evaluate, export_recall)
 }
+# What is run beside the stages of a day, when it suits.
+APART: dict[str, Callable[[Lake, Config, date], object]] = {maintain.__name__: maintain}
 
 
 def run_stages(
@@ -29,13 +32,15 @@ def run_stages(
     for name in chosen_stages(first, last):
         started = time.perf_counter()
         with step(name, tracker=lake.spark.sparkContext.statusTracker()):
-            STAGES[name](lake, config, ds)
+            (STAGES | APART)[name](lake, config, ds)
         seconds[name] = round(time.perf_counter() - started, 2)
     return seconds
 
 
 def chosen_stages(first: str | None, last: str | None) -> list[str]:
     """The names of the stages from `first` to `last`. Raises ConfigError for an unknown name or a wrong order."""
+    if first == last and first in APART:
+        return [first]
     names = list(STAGES)
     for option, name in (("--from", first), ("--to", last)):
         if name is not None and name not in names:

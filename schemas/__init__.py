@@ -21,6 +21,7 @@ from schemas.user_embeddings import USER_EMBEDDINGS
 from schemas.user_features import USER_FEATURES
 from schemas.vocabulary import VOCABULARY
 
+# The tables of a lake; those of an experiment lie in a folder of its own.
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -41,8 +42,6 @@ TABLES: dict[str, Table] = {
         COMPARISONS,
         RECALL_U2I,
         RECALL_I2I,
-        EXPERIMENT_TRIALS,
-        EXPERIMENT_METRICS,
     )
 }
 

@@ -13,7 +13,7 @@ from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdi
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA
-from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS
+from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS, Table
 
 COMPARED = ("hr", "ndcg")
 
@@ -44,8 +44,9 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     columns = ", ".join(f"{column.name} {column.type}" for column in COMPARISONS.columns if column.name != "ds")
     lake.replace_day(COMPARISONS, spark.createDataFrame(comparisons, columns), ds)
     test.close()
-    results = [ModelResult(r.model, _of_all(figures[r.model]), r.exposures) for r in rankings]
-    write_report(report_path(lake, ds), ds, results, test.popularity_N, config.evaluation.ks)
+    results = [ModelResult(ranking.model, figures[ranking.model], ranking.exposures) for ranking in rankings]
+    named = [dict(zip(_names(COMPARISONS), row, strict=True)) for row in comparisons]
+    write_report(report_path(lake, ds), ds, results, named, test.popularity_N, config.evaluation.ks)
 
 
 def report_path(lake: Lake, ds: date) -> str:
@@ -84,5 +85,5 @@ def compare_rankings(rankings: list[Ranking], config: Config) -> Iterator[tuple]
         yield model, against, metric, *figures, verdict(it.value - it.against, p_holm)
 
 
-def _of_all(figures: dict[tuple[str, str], float]) -> dict[str, float]:
-    return {metric: value for (part, metric), value in figures.items() if part == "all"}
+def _names(table: Table) -> list[str]:
+    return [name for name in table.column_names if name != "ds"]

@@ -5,6 +5,7 @@ import io
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -15,29 +16,48 @@ from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LINES = ("-", "--", ":", "-.")
+PARTS = ("head", "torso", "tail", "cold", "few", "some", "many")
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """One model's metrics by name, and for each k how often each catalogue item was shown."""
+    """One model's metrics by name, also by (slice, name), and for each k how often each catalogue item was shown."""
 
     model: str
-    metrics: dict[str, float]
+    slices: dict[tuple[str, str], float]
     exposures: dict[int, np.ndarray]
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return {metric: value for (part, metric), value in self.slices.items() if part == "all"}
 
 
 def write_report(
-    path: str, ds: date, results: list[ModelResult], popularity_N: np.ndarray, ks: tuple[int, ...]
+    path: str,
+    ds: date,
+    results: list[ModelResult],
+    comparisons: list[dict[str, Any]],
+    popularity_N: np.ndarray,
+    ks: tuple[int, ...],
 ) -> None:
-    """Render metrics and plots into one HTML file."""
+    """Render metrics, comparisons and plots into one HTML file; `comparisons` are the rows of that table."""
     names = [name for k in ks for name in (f"hr@{k}", f"ndcg@{k}")]
-    names += [f"{metric}@{k}" for k in ks for metric in ("distinct", "coverage", "gini")]
+    names += [f"{metric}@{k}" for k in ks for metric in ("distinct", "coverage", "gini", "entropy", "novelty")]
     plots = [
         _plot("Items shown, from the most to the least shown", lambda axes: _exposure_curves(axes, results, ks)),
         _plot("Share of the lists by popularity of the item", lambda axes: _tail(axes, results, popularity_N, ks)),
     ]
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
-    html = page.render(ds=ds, results=results, names=names, plots=plots, items=len(popularity_N))
+    html = page.render(
+        ds=ds,
+        results=results,
+        names=names,
+        plots=plots,
+        items=len(popularity_N),
+        ks=ks,
+        parts=PARTS,
+        comparisons=comparisons,
+    )
     write_file(path, html.encode())
 
 

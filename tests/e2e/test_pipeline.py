@@ -99,6 +99,10 @@ def test_augmented_positives_are_new_weighted_and_scored(summary: dict) -> None:
     for user, found in zip(augmented["user_id"], items, strict=True):
         real = found[found > 0].tolist()
         assert len(real) == len(set(real)) and not owned[user] & set(real)
+    added = augmented.groupby("user_id")["sampled_item_indices"].agg(lambda lists: set(np.concatenate(list(lists))))
+    assert any(held_out[user] & added[user] for user in held_out.index if user in added), (
+        "validation could gain nothing"
+    )
     sources = {source for row in augmented["sampled_sources"] for source in row if source}
     assert {"u2i", "i2i", "u2u2i"} <= sources
     vector = frame(summary, "user_embeddings")
