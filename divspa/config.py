@@ -182,7 +182,7 @@ class Training(Section):
     """The optimisation that base and DivSPA share (Section 4.1)."""
 
     epochs: Annotated[int, Field(ge=1)] = 20
-    patience: Annotated[int, Field(ge=0)] = 1
+    patience: Annotated[int, Field(ge=0)] = 2
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
