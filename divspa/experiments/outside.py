@@ -11,7 +11,7 @@ from divspa.bench.peers import peer_python, run_peer
 from divspa.evaluation.test_set import Ranking, TestSet
 from schemas import USER_FEATURES
 
-PACKAGES = ["rectools==0.13.0", "implicit==0.7.2", "numpy<2", "scipy<1.14", "pandas<3"]
+PACKAGES = ["rectools==0.13.0", "implicit==0.7.2", "numpy<2", "scipy<1.14", "pandas<3", "pyarrow<20"]
 
 
 def rank_outside(test: TestSet, name: str, seed: int) -> Ranking:
