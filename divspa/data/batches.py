@@ -12,7 +12,6 @@ from petastorm.errors import NoDataAvailableError
 from petastorm.reader import Reader
 
 import divspa.data.petastorm_fixes  # noqa: F401
-from divspa.errors import TrainingError
 
 COLUMNS = ["example_id", "user_features", "history", "item_index"]
 SAMPLED = ["sampled_item_indices", "sampled_weights"]
@@ -62,8 +61,8 @@ def read_batches(
 ) -> Iterator[Batch]:
     """Yield one pass over the files, the last batch smaller than the rest.
 
-    Row groups come in an order drawn from `seed`; rows are permuted within a buffer of at least `shuffle_rows` rows.
-    Raises TrainingError when there are fewer row groups than processes.
+    Row groups come in an order drawn from `seed`; rows are permuted within a buffer of at least `shuffle_rows` rows. A
+    process reads a share of the row groups or, where there are fewer of these than processes, of the rows of each.
     """
     rng = np.random.default_rng(seed)
     carried: dict[str, np.ndarray] = {}
@@ -88,9 +87,13 @@ def _buffers(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Collect row groups until a buffer holds `shuffle_rows` rows."""
     pending: list[dict[str, np.ndarray]] = []
-    with _reader(files, columns, seed, shard) as reader:
+    try:
+        reader, rows = _reader(files, columns, seed, shard), slice(None)
+    except NoDataAvailableError:
+        reader, rows = _reader(files, columns, seed, ALONE), slice(shard.rank, None, shard.world)
+    with reader:
         for group in reader:
-            pending.append({name: np.asarray(values) for name, values in group._asdict().items()})
+            pending.append({name: np.asarray(values)[rows] for name, values in group._asdict().items()})
             if sum(len(part["item_index"]) for part in pending) >= shuffle_rows:
                 yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
                 pending = []
@@ -101,23 +104,17 @@ def _buffers(
 def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Reader:
     # One worker thread keeps the order of row groups, and so the run, reproducible while it reads ahead of the model.
     logging.getLogger("petastorm").setLevel(logging.ERROR)
-    try:
-        return make_batch_reader(
-            files,
-            schema_fields=[f"^{column}$" for column in columns],
-            workers_count=1,
-            results_queue_size=4,
-            shuffle_row_groups=True,
-            seed=seed,
-            num_epochs=1,
-            cur_shard=shard.rank if shard.world > 1 else None,
-            shard_count=shard.world if shard.world > 1 else None,
-        )
-    except NoDataAvailableError as error:
-        raise TrainingError(
-            f"The training data has fewer row groups than the {shard.world} processes",
-            remedy="lower training.processes or raise spark.partitions",
-        ) from error
+    return make_batch_reader(
+        files,
+        schema_fields=[f"^{column}$" for column in columns],
+        workers_count=1,
+        results_queue_size=4,
+        shuffle_row_groups=True,
+        seed=seed,
+        num_epochs=1,
+        cur_shard=shard.rank if shard.world > 1 else None,
+        shard_count=shard.world if shard.world > 1 else None,
+    )
 
 
 def _as_batch(rows: dict[str, np.ndarray], chosen: np.ndarray) -> Batch:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,20 @@ def test_training_again_gives_identical_embeddings(summary: dict, log: Path) -> 
     done = call("divspa", "run", "--config", str(log / "divspa.yaml"), "--ds", DAY, *stage, *SETS)
     assert done.returncode == 0, done.stderr[-3000:]
     assert rows(summary, "item_embeddings") == before
+
+
+def test_two_processes_of_a_cluster_train_the_model_that_one_trains(summary: dict, log: Path, tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(summary["lake"], lake)
+    submit = ["spark-submit", "--master", "local-cluster[2,1,1024]", "--driver-memory", "1g", "jobs/train_base.py"]
+    more = ["--set", f"lake={lake}", "--set", "training.processes=2"]
+    done = call(*submit, "--config", str(log / "divspa.yaml"), "--ds", DAY, *SETS, *more)
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = [pl.read_delta(f"{folder}/training_runs") for folder in (summary["lake"], lake)]
+    alone, pair = (run.filter(pl.col("model") == "youtube_dnn").row(0, named=True) for run in runs)
+    assert pair["model_version"] != alone["model_version"]
+    assert pair["losses"] == pytest.approx(alone["losses"], rel=0.05)
+    assert pair["scores"] == pytest.approx(alone["scores"], rel=0.1)
 
 
 @pytest.mark.parametrize(

@@ -152,11 +152,16 @@ def _join(rank: int, job: Job, store: str) -> None:
         torch.save(progress.losses, f"{store}.losses")
 
 
-def test_fewer_row_groups_than_processes_is_a_clear_error(tmp_path: Path) -> None:
-
+@pytest.mark.parametrize("processes", [2, 9])
+def test_processes_share_the_examples_also_when_there_are_fewer_row_groups_than_processes(
+    tmp_path: Path, processes: int
+) -> None:
     job = job_in(tmp_path)
-    with pytest.raises(TrainingError, match="fewer row groups than the 9 processes"):
-        list(read_batches(job.files[0], 8, augmented=False, seed=1, shard=Shard(8, 9)))
+    shards = [Shard(rank, processes) for rank in range(processes)]
+    parts = [list(read_batches(job.files[0], 64, augmented=False, seed=1, shard=shard)) for shard in shards]
+    keys = [torch.cat([batch.keys_B for batch in part]) for part in parts]
+    assert len(torch.cat(keys)) == len(torch.cat(keys).unique()) == job.rows
+    assert max(map(len, keys)) - min(map(len, keys)) <= (4 if processes == 9 else 0)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path: Path) -> None:
