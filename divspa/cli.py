@@ -297,10 +297,13 @@ def _show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str
     base, ours = config.model.name, "divspa"
     shown = [name for name in ("popularity", base, ours) if name in models]
     table = RichTable(title="Ranking the whole catalogue for every test event")
-    table.add_column("metric")
-    for name in [*shown, "change", "95 % interval"]:
+    table.add_column("metric", no_wrap=True)
+    for name in [*shown, "change", "95 %"]:
         table.add_column(name, justify="right")
-    table.add_column("paired t-test")
+    table.add_column("test")
+    table.caption = (
+        "95 %: interval of the change. Test: paired t over users, p < .05 after Holm; -: no difference shown"
+    )
     tested = {row["metric"]: row for row in comparisons if row["model"] == ours}
     for metric in ("hr", "ndcg", "distinct", "coverage"):
         for k in config.evaluation.ks:
@@ -309,7 +312,11 @@ def _show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str
             both = base in models and ours in models and models[base][f"{metric}@{k}"]
             change = f"{models[ours][f'{metric}@{k}'] / models[base][f'{metric}@{k}'] - 1:+.1%}" if both else ""
             test = tested.get(f"{metric}@{k}")
-            worth = (f"{test['low']:+.1%} to {test['high']:+.1%}", test["verdict"]) if test else ("", "")
+            shown_word = {"no difference shown": "-"}
+            worth = ("", "")
+            if test:
+                bounds = f"{100 * test['low']:+.0f} to {100 * test['high']:+.0f}"
+                worth = (bounds, shown_word.get(test["verdict"], test["verdict"]))
             table.add_row(f"{metric}@{k}", *cells, change, *worth)
     console.print(table)
 
