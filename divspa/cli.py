@@ -312,11 +312,10 @@ def _show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str
             both = base in models and ours in models and models[base][f"{metric}@{k}"]
             change = f"{models[ours][f'{metric}@{k}'] / models[base][f'{metric}@{k}'] - 1:+.1%}" if both else ""
             test = tested.get(f"{metric}@{k}")
-            shown_word = {"no difference shown": "-"}
             worth = ("", "")
             if test:
                 bounds = f"{100 * test['low']:+.0f} to {100 * test['high']:+.0f}"
-                worth = (bounds, shown_word.get(test["verdict"], test["verdict"]))
+                worth = (bounds, test["verdict"].replace("no difference shown", "-"))
             table.add_row(f"{metric}@{k}", *cells, change, *worth)
     console.print(table)
 

@@ -327,25 +327,30 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> Config:
     Relative input and lake paths are taken from the folder in which the command runs. Raises ConfigError for an
     unreadable file, an unknown key, or a value of the wrong kind, naming all that is wrong at once.
     """
-    file = Path(path)
-    try:
-        data = yaml.safe_load(file.read_text()) or {}
-    except OSError as error:
-        raise ConfigError(f"The configuration file {file} cannot be read", found=str(error.strerror)) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The configuration file {file} is not valid YAML", found=str(error)) from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"The configuration file {file} must hold a mapping", found=type(data).__name__)
+    data = read_mapping(path, "configuration")
     for override in overrides:
         _apply_override(data, override)
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         raise ConfigError(
-            f"The configuration {file} has {error.error_count()} problem(s): {_explain(error)}",
+            f"The configuration {path} has {error.error_count()} problem(s): {_explain(error)}",
             remedy="see `divspa config` for every key and its meaning",
         ) from error
     return config
+
+
+def read_mapping(path: str | Path, what: str) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping. Raises ConfigError, which says `what` the file is."""
+    try:
+        data = yaml.safe_load(Path(path).read_text()) or {}
+    except OSError as error:
+        raise ConfigError(f"The {what} {path} cannot be read", found=str(error.strerror)) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"The {what} {path} is not valid YAML", found=str(error)) from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"The {what} {path} must hold a mapping", found=type(data).__name__)
+    return data
 
 
 def validate_section(section: type[T], data: dict[str, Any], name: str) -> T:

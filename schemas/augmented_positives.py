@@ -14,6 +14,9 @@ from schemas.contract import (
     Table,
 )
 
+# The least that Eq. 3 takes a score for, by teacher and student alike: the paper leaves negative ones undefined.
+SCORE_FLOOR = 1e-3
+
 AUGMENTED_POSITIVES = Table(
     name="augmented_positives",
     grain="One row a positive pair and draw; the sampled arrays have length 3*m and pad with weight 0",

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from divspa.augmentation.candidates import build_catalogue, user_states
 from divspa.augmentation.catalogue import Catalogue
 from divspa.augmentation.pairs import PAIR, Draws, augment_batches
-from divspa.augmentation.summary import Summary, check_gates, summarise
+from divspa.augmentation.summary import check_gates, summarise
 from divspa.augmentation.tally import Tally, tally_batches
 from divspa.config import Config, fingerprint
 from divspa.errors import ContractError
@@ -78,7 +78,8 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
     augmented = augment_pairs(inputs.pairs, states, shared, draws, tasks)
     augmented = augmented.withColumns({name: F.lit(value) for name, value in provenance.items()})
     lake.replace_day(AUGMENTED_POSITIVES, augmented, ds, unique=True)
-    lake.replace_day(AUGMENTATION_SUMMARY, as_rows(lake, summary), ds)
+    names = [name for name in AUGMENTATION_SUMMARY.column_names if name != "ds"]
+    lake.replace_day_with(AUGMENTATION_SUMMARY, [tuple(row[name] for name in names) for row in summary], ds)
     for kept in (users, states):
         kept.unpersist()
     shared.destroy()
@@ -167,10 +168,3 @@ def by_item(popularity: DataFrame, size: int) -> np.ndarray:
     popularity_V = np.zeros(size, np.int64)
     popularity_V[rows["item_index"].to_numpy()] = rows["popularity"].to_numpy()
     return popularity_V
-
-
-def as_rows(lake: Lake, summary: Summary) -> DataFrame:
-    """The rows of augmentation_summary, typed by its contract."""
-    columns = [column for column in AUGMENTATION_SUMMARY.columns if column.name != "ds"]
-    schema = ", ".join(f"{column.name} {column.type}" for column in columns)
-    return lake.spark.createDataFrame([tuple(row[column.name] for column in columns) for row in summary], schema)

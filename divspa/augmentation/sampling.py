@@ -5,7 +5,7 @@ from scipy import stats
 
 MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-SCORE_FLOOR = 1e-6
+LEAST_WEIGHT = 1e-6
 
 
 def hashed_uniforms(parts: list[np.ndarray | int]) -> np.ndarray:
@@ -31,9 +31,9 @@ def rank_weights(method: str, scores_NK: np.ndarray, alpha: float) -> np.ndarray
     if method == "uniform":
         return np.ones((1, top_k))
     if method == "importance":
-        return np.maximum(scores_NK.astype(np.float64), SCORE_FLOOR)
+        return np.maximum(scores_NK.astype(np.float64), LEAST_WEIGHT)
     mass_K = np.diff(stats.beta(alpha, alpha).cdf(np.linspace(0, 1, top_k + 1)))
-    return np.maximum(mass_K, SCORE_FLOOR)[None]
+    return np.maximum(mass_K, LEAST_WEIGHT)[None]
 
 
 def sample_without_replacement(

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from schemas.augmented_positives import SCORE_FLOOR
+
 WAYS = ("u2i", "i2i", "u2u2i")
-SCORE_FLOOR = 1e-3
 SOURCES = tuple("+".join(way for bit, way in enumerate(WAYS) if mask >> bit & 1) for mask in range(2 ** len(WAYS)))
 
 

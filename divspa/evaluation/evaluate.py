@@ -13,7 +13,7 @@ from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdi
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA
-from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS, Table
+from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS
 
 COMPARED = ("hr", "ndcg")
 
@@ -29,23 +29,21 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     test = TestSet.of(lake, config.evaluation, ds)
     rankings = [test.rank_popularity()]
     rankings += [test.rank_model(model) for model in sorted(versions, key=lambda name: name == DIVSPA)]
-    spark = lake.spark
     events = pa.concat_tables(events_of(ranking, versions.get(ranking.model, "")) for ranking in rankings)
-    lake.replace_day(EVENT_RANKS, spark.createDataFrame(events), ds, unique=True)
+    lake.replace_day(EVENT_RANKS, lake.spark.createDataFrame(events), ds, unique=True)
     figures = {ranking.model: test.metrics(ranking) for ranking in rankings}
     rows = [
         (model, versions.get(model, ""), part, metric, value)
         for model, found in figures.items()
         for (part, metric), value in found.items()
     ]
-    columns = "model string, model_version string, slice string, metric string, value double"
-    lake.replace_day(METRICS, spark.createDataFrame(rows, columns), ds)
+    lake.replace_day_with(METRICS, rows, ds)
     comparisons = list(compare_rankings(rankings, config))
-    columns = ", ".join(f"{column.name} {column.type}" for column in COMPARISONS.columns if column.name != "ds")
-    lake.replace_day(COMPARISONS, spark.createDataFrame(comparisons, columns), ds)
+    lake.replace_day_with(COMPARISONS, comparisons, ds)
     test.close()
     results = [ModelResult(ranking.model, figures[ranking.model], ranking.exposures) for ranking in rankings]
-    named = [dict(zip(_names(COMPARISONS), row, strict=True)) for row in comparisons]
+    names = [name for name in COMPARISONS.column_names if name != "ds"]
+    named = [dict(zip(names, row, strict=True)) for row in comparisons]
     write_report(report_path(lake, ds), ds, results, named, test.popularity_N, config.evaluation.ks)
 
 
@@ -83,7 +81,3 @@ def compare_rankings(rankings: list[Ranking], config: Config) -> Iterator[tuple]
     for (model, against, metric, it), p_holm in zip(found, corrected, strict=True):
         figures = it.value, it.against, it.relative, it.low, it.high, it.p_t, it.p_permutation, p_holm
         yield model, against, metric, *figures, verdict(it.value - it.against, p_holm)
-
-
-def _names(table: Table) -> list[str]:
-    return [name for name in table.column_names if name != "ds"]

@@ -103,9 +103,8 @@ class Experiment:
         """The metrics first, then the trial, which says that all is there."""
         own = wanted.seed, wanted.model
         metrics = [(*own, part, metric, value) for (part, metric), value in test.metrics(ranking).items()]
-        columns = "seed int, model string, slice string, metric string, value double"
-        rows = self.spark.createDataFrame(metrics, columns)
-        results.replace_day(EXPERIMENT_METRICS, rows, wanted.ds, data_set=wanted.data_set, trial=wanted.key)
+        place = {"data_set": wanted.data_set, "trial": wanted.key}
+        results.replace_day_with(EXPERIMENT_METRICS, metrics, wanted.ds, **place)
         row = (
             *own,
             wanted.config.model_dump_json(),
@@ -116,15 +115,7 @@ class Experiment:
             ranking.user_key_T.tolist(),
             ranking.rank_T.tolist(),
         )
-        columns = "seed int, model string, settings string, validation double, losses array<double>, "
-        columns += "scores array<double>, seconds double, user_keys array<bigint>, ranks array<int>"
-        results.replace_day(
-            EXPERIMENT_TRIALS,
-            self.spark.createDataFrame([row], columns),
-            wanted.ds,
-            data_set=wanted.data_set,
-            trial=wanted.key,
-        )
+        results.replace_day_with(EXPERIMENT_TRIALS, [row], wanted.ds, **place)
 
 
 def run_needed(lake: Lake, wanted: Trial, done: Path) -> float:

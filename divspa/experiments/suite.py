@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from divspa.config import Config, Section, fingerprint, load_config, validate_section
-from divspa.errors import ConfigError
+from divspa.config import Config, Section, fingerprint, load_config, read_mapping, validate_section
 from divspa.models.checkpoint import DIVSPA
 from divspa.models.registry import model_settings
 from divspa.simulation.generator import generate
@@ -138,15 +137,7 @@ class Trial:
 
 def load_suite(path: str | Path, out: Path) -> Suite:
     """Read a suite's YAML file, and generate its logs under `out`. Raises ConfigError, naming all that is wrong."""
-    try:
-        data = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise ConfigError(f"The suite {path} cannot be read", found=str(error.strerror)) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The suite {path} is not valid YAML", found=str(error)) from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"The suite {path} must hold a mapping", found=type(data).__name__)
-    suite = validate_section(Suite, data, "suite")
+    suite = validate_section(Suite, read_mapping(path, "suite"), "suite")
     folder = Path(path).parent
     located = {name: data_set.located(name, folder, out) for name, data_set in suite.data_sets.items()}
     return suite.model_copy(update={"data_sets": located})

@@ -7,7 +7,8 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from divspa.config import Attributes, ColumnField
-from divspa.features.clicks import expression, read_source, require_columns, timestamp
+from divspa.features.clicks import expression, require_columns, timestamp
+from divspa.lake.source import read_source
 
 BEGINNING = "0001-01-01"
 

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from divspa.config import Config
 from divspa.errors import InputError
 from divspa.features.attributes import attribute_versions, newest
-from divspa.features.clicks import LogCounts, gather, mark_known, new_clicks, parse_clicks, quarantine, read_source
+from divspa.features.clicks import LogCounts, gather, mark_known, new_clicks, parse_clicks, quarantine
 from divspa.features.encoding import encode
 from divspa.features.examples import build_examples, past_shape, user_states, user_timeline, with_item_index
 from divspa.features.gates import Figure, pass_gates, unknown_rates, vocabulary_figures
@@ -25,6 +25,7 @@ from divspa.features.vocabulary import (
     numeric_bounds,
     require_same_buckets,
 )
+from divspa.lake.source import read_source
 from divspa.lake.tables import Lake
 from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 from schemas.vocabulary import ITEM_FIELD

@@ -3,38 +3,16 @@
 from dataclasses import dataclass
 from datetime import date
 
-from pyspark.errors.exceptions.base import AnalysisException, PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.errors.exceptions.base import AnalysisException
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from divspa.config import ClickLog, Source, TimeUnit
 from divspa.errors import ConfigError, InputError
+from divspa.lake.source import CORRUPT
 
-CORRUPT = "_corrupt_record"
 PER_SECOND = {"seconds": 1, "milliseconds": 1_000, "nanoseconds": 1_000_000_000}
-
-
-def read_source(spark: SparkSession, source: Source, ds: date) -> DataFrame:
-    """Read an input table as it is; `{ds}` in its path is the logical day.
-
-    Raises InputError when nothing readable is there.
-    """
-    path = source.location.replace("{ds}", ds.isoformat())
-    spark.conf.set("spark.sql.legacy.parquet.nanosAsLong", "true")
-    options: dict[str, dict[str, str]] = {
-        "csv": {"header": "true", "mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT},
-        "jsonl": {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": CORRUPT},
-    }
-    name = {"jsonl": "json"}.get(source.format, source.format)
-    try:
-        return spark.read.format(name).options(**options.get(source.format, {})).load(path)
-    except PySparkException as error:
-        raise InputError(
-            f"The {source.format} input {path} cannot be read",
-            found=str(error).partition("\n")[0][:200],
-            remedy="mend `path` and `format` in the configuration",
-        ) from error
 
 
 def require_columns(rows: DataFrame, columns: list[str], source: Source, section: str) -> None:

@@ -43,8 +43,7 @@ def pass_gates(lake: Lake, ds: date, figures: Iterable[Figure], gates: FeatureGa
     before = earlier_figures(lake, ds)
     known = [replace(f, previous=before.get((f.figure, f.field), f.previous)) for f in figures]
     judged = [_judged(f, gates) for f in [*known, *_rises(known, before, gates)]]
-    columns = "figure string, field string, value double, previous double, gate string, limit double, passed boolean"
-    lake.replace_day(FEATURE_GATES, lake.spark.createDataFrame(judged, columns), ds)
+    lake.replace_day_with(FEATURE_GATES, judged, ds)
     failed = [row for row in judged if not row[-1]]
     beyond = [f"{name}{' of ' + field if field else ''} {value:.4g}" for name, field, value, *_ in failed]
     if failed:

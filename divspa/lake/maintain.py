@@ -17,6 +17,7 @@ from schemas import AUGMENTED_POSITIVES, CLICKS, CLICKS_QUARANTINE, EXAMPLES, TA
 LOG = (CLICKS, CLICKS_QUARANTINE)
 # Training divides these among its processes by row group, so a day's files are left as they were written.
 READ_IN_PARTS = (EXAMPLES, AUGMENTED_POSITIVES)
+SCHEME = "^[a-z0-9]+:/*"
 FOLDERS = ("checkpoints", "reports", "serving")
 
 
@@ -78,7 +79,7 @@ def vacuum(lake: Lake, table: Table, pinned: set[int], hours: float) -> None:
         F.unix_millis("modificationTime").alias("modificationTime"),
     ).where(~F.col("path").contains("/_delta_log/"))
     kept = spark.createDataFrame([(_spelled_alike(url),) for url in sorted(needed)], "kept string")
-    spelled = F.regexp_replace("path", "^[a-z0-9]+:/*", "/")
+    spelled = F.regexp_replace("path", SCHEME, "/")
     files = files.join(F.broadcast(kept), spelled == F.col("kept"), "left_anti")
     files.createOrReplaceTempView("divspa_vacuum")
     safe = "spark.databricks.delta.retentionDurationCheck.enabled"
@@ -91,7 +92,7 @@ def vacuum(lake: Lake, table: Table, pinned: set[int], hours: float) -> None:
 
 
 def _spelled_alike(url: str) -> str:
-    return re.sub("^[a-z0-9]+:/*", "/", url)
+    return re.sub(SCHEME, "/", url)
 
 
 def days_before(root: str, oldest: date) -> list[str]:

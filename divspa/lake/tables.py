@@ -1,6 +1,6 @@
 """Delta tables that are created from their contract, read by day, and replaced a day at a time."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -89,6 +89,15 @@ class Lake:
             raise _as_contract_error(error, table) from error
         finally:
             rows.unpersist()
+
+    def replace_day_with(self, table: Table, rows: Iterable[tuple], ds: date, **partition: object) -> None:
+        """As `replace_day`, from rows of the driver: the contract's columns in order, less ds and those of `partition`.
+
+        Raises ContractError as `replace_day` does.
+        """
+        columns = [column for column in table.columns if column.name not in {"ds", *partition}]
+        schema = ", ".join(f"`{column.name}` {column.type}" for column in columns)
+        self.replace_day(table, self.spark.createDataFrame(list(rows), schema), ds, unique=False, **partition)
 
     def _create(self, table: Table) -> None:
         if self.exists(table):

@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.nn.functional import relu, scaled_dot_product_attention
 
@@ -18,6 +18,12 @@ class AutoIntSettings(TowerSettings):
     layers: Annotated[int, Field(ge=1)] = 2
     heads: Annotated[int, Field(ge=1)] = 2
     residual: bool = True
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> "AutoIntSettings":
+        if self.dim % self.heads:
+            raise ValueError(f"`dim` {self.dim} is not a multiple of `heads` {self.heads}")
+        return self
 
 
 class AutoInt(TwoTowerModule):
@@ -61,8 +67,6 @@ class InteractingLayer(nn.Module):
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
-        if dim % heads:
-            raise ValueError(f"`dim` {dim} is not a multiple of `heads` {heads}")
         self.heads = heads
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.keep = nn.Linear(dim, dim, bias=False)

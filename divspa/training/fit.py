@@ -74,7 +74,7 @@ class Trainer:
         items = read_items(job.item_files, job.layout.items)
         popularity_V = items.popularity_V.to(self.device)
         sampler = NegativeSampler(popularity_V, self.settings, self.generator, ranks.gathered)
-        self.objective = Objective.of(items.features_VF.to(self.device), sampler, self.settings, job.divspa)
+        self.objective = Objective(items.features_VF.to(self.device), sampler, self.settings, job.divspa)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.best = f"{job.folder}/resume/best"
         self.saved_at = time.perf_counter()

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch.nn.functional import softplus
 
-SCORE_FLOOR = 1e-3
+from schemas.augmented_positives import SCORE_FLOOR
+
 # The logit of a masked negative: finite, so that a row of nothing else has a softmax; exp of it is 0.
 NOTHING = -1e30
 

@@ -1,7 +1,6 @@
 """The loss of a batch: Eq. 1 for the base, Eq. 2 or Eq. 3 with augmented positives."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch.nn.functional import embedding
@@ -15,32 +14,12 @@ from divspa.training.negatives import NegativeSampler
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised. `item_features_VF` holds the encoded fields of item index v in row v; beta 0 is Eq. 1."""
+    """What is minimised. `item_features_VF` has the encoded fields of item index v in row v; a base has no `divspa`."""
 
     item_features_VF: torch.Tensor
     sampler: NegativeSampler
-    omega: float
-    beta: float = 0.0
-    mixup: Literal["output", "representation"] = "output"
-    weights: Literal["teacher", "student"] = "teacher"
-    history_sample: int = 0
-
-    @classmethod
-    def of(
-        cls, item_features_VF: torch.Tensor, sampler: NegativeSampler, training: Training, divspa: DivSPA | None
-    ) -> "Objective":
-        """As the configuration says; without `divspa` it is the base model's."""
-        if divspa is None:
-            return cls(item_features_VF, sampler, training.omega, history_sample=training.history_sample)
-        return cls(
-            item_features_VF,
-            sampler,
-            training.omega,
-            divspa.beta,
-            divspa.mixup,
-            divspa.weights,
-            training.history_sample,
-        )
+    training: Training
+    divspa: DivSPA | None = None
 
     def loss(self, model: TwoTowerModule, batch: Batch) -> torch.Tensor:
         """The mean loss of a batch. The item tower runs once for each distinct item."""
@@ -50,9 +29,9 @@ class Objective:
         needed = torch.cat([batch.items_BP.flatten().long(), negatives.items_N])
         items_U, place = torch.unique(needed, return_inverse=True)
         vectors_UD = model.encode_items(items_U, self.item_features_VF[items_U])
-        history_BL = sampled_history(batch.history_BL, self.history_sample, self.sampler.generator)
+        history_BL = sampled_history(batch.history_BL, self.training.history_sample, self.sampler.generator)
         users_BD = model.encode_users(batch.user_features_BF, history_BL)
-        scale = self.omega if model.cosine else 1.0
+        scale = self.training.omega if model.cosine else 1.0
         # embedding() rather than indexing, because its gradient is summed several times faster.
         positives_BPD = embedding(place[: batch.items_BP.numel()].view_as(batch.items_BP), vectors_UD)
         scores_BP = torch.einsum("bd,bpd->bp", users_BD, positives_BPD)
@@ -85,12 +64,14 @@ class Objective:
         hits: tuple[torch.Tensor, torch.Tensor],
         weights_BP: torch.Tensor,
     ) -> torch.Tensor:
-        if self.weights == "student":
+        if self.divspa is None:
+            return sampled_softmax(positives_BP, negatives_BN, hits).mean()
+        if self.divspa.weights == "student":
             weights_BP = student_weights(scores_BP, weights_BP)
-        if self.mixup == "representation":
-            mixed_B1 = mix_up_representations(positives_BP, weights_BP, self.beta)
+        if self.divspa.mixup == "representation":
+            mixed_B1 = mix_up_representations(positives_BP, weights_BP, self.divspa.beta)
             return sampled_softmax(mixed_B1, negatives_BN, hits).mean()
-        return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.beta)
+        return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.divspa.beta)
 
 
 def sampled_history(history_BL: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:

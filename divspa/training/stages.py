@@ -15,7 +15,6 @@ from divspa.progress import step
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.fit import Job
 from divspa.training.launch import launch
-from divspa.training.resume import Progress
 from divspa.training.validation import Validation
 from schemas import (
     AUGMENTED_POSITIVES,
@@ -83,8 +82,19 @@ def _train_and_publish(
         progress = launch(lake.spark, job, advance)
     checkpoint = Checkpoint.load(folder)
     _publish_embeddings(lake, ds, name, checkpoint, lake.read_day(ITEM_FEATURES, ds))
-    run = _training_run(lake, config, ds, name, checkpoint, versions, progress)
-    lake.replace_day(TRAINING_RUNS, run, ds, model=name)
+    run = (
+        checkpoint.version,
+        folder.removeprefix(lake.root + "/"),
+        config.model_dump_json(),
+        versions,
+        progress.losses,
+        progress.scores,
+        progress.best_epoch,
+        progress.examples,
+        progress.seconds,
+        progress.resumed,
+    )
+    lake.replace_day_with(TRAINING_RUNS, [run], ds, model=name)
 
 
 def read_validation(lake: Lake, ds: date, version: int) -> Validation | None:
@@ -133,30 +143,3 @@ def _publish_embeddings(lake: Lake, ds: date, name: str, checkpoint: Checkpoint,
         users = lake.read_day(USER_FEATURES, ds, as_of=as_of).select("user_id", "user_key", "user_features", "history")
         vectors = embed_users(users, checkpoint).withColumn("model_version", version)
         lake.replace_day(USER_EMBEDDINGS, vectors, ds, model=name, as_of=as_of)
-
-
-def _training_run(
-    lake: Lake,
-    config: Config,
-    ds: date,
-    name: str,
-    checkpoint: Checkpoint,
-    versions: dict[str, int],
-    progress: Progress,
-) -> DataFrame:
-    columns = "model_version string, checkpoint string, settings string, versions map<string, bigint>, "
-    columns += "losses array<double>, scores array<double>, best_epoch int, examples bigint, seconds double, "
-    columns += "resumed boolean"
-    row = (
-        checkpoint.version,
-        checkpoint_folder(lake.root, ds, name).removeprefix(lake.root + "/"),
-        config.model_dump_json(),
-        versions,
-        progress.losses,
-        progress.scores,
-        progress.best_epoch,
-        progress.examples,
-        progress.seconds,
-        progress.resumed,
-    )
-    return lake.spark.createDataFrame([row], columns)
