@@ -39,8 +39,8 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
     Raises InputError for a log that cannot be read, lacks a column, or has no clicks for the day, and GateError when a
     gate fails; then nothing but feature_gates is written.
     """
-    with ExitStack() as held:
-        rows = _held(held, read_log(lake, config, ds))
+    with ExitStack() as held, ExitStack() as to_the_end:
+        rows = _held(to_the_end, read_log(lake, config, ds))
         counts = LogCounts.of(rows)
         counts.require_new(config.clicks, ds)
         clicks = with_split(all_clicks(lake, new_clicks(rows), ds), config.split)
@@ -52,7 +52,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         items = item_attributes(lake, config, ds, catalogue, span.cutoff)
         users = attribute_versions(lake.spark, config.users, people, ds)
         bounds, fields = field_vocabulary(config, users, items, earlier)
-        values = _held(held, catalogue.unionByName(fields))
+        values = _held(to_the_end, catalogue.unionByName(fields))
         users = users.drop(*ABOUT_CLICKS)
         items = _held(held, encode(items, config.item_fields, values, bounds, "item_features"))
         users = _held(held, encode(users, config.user_columns, values, bounds, "user_features"))
@@ -70,7 +70,8 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, unique=True)
         lake.replace_day(ITEM_FEATURES, items, ds, unique=True)
         lake.replace_day(CLICKS_QUARANTINE, quarantine(rows), ds, unique=True)
-        # Delta forgets what is held of a table that it writes, so what all others were made from comes last.
+        # Delta plans anew whatever is held of a table that it writes: let go first, and what all were made from comes last.
+        held.close()
         lake.replace_day(VOCABULARY, copy_for(config.features.sequences, values), ds, unique=True)
         lake.replace_day(CLICKS, new_clicks(rows), ds, unique=True)
 
