@@ -1,4 +1,4 @@
-"""One Spark session for the whole run: starting one costs seconds, and planning for a handful of rows most of the rest."""
+"""One Spark session for the whole run: starting one costs seconds, and planning queries most of the rest."""
 
 import os
 from collections.abc import Iterator

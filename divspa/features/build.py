@@ -70,7 +70,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, unique=True)
         lake.replace_day(ITEM_FEATURES, items, ds, unique=True)
         lake.replace_day(CLICKS_QUARANTINE, quarantine(rows), ds, unique=True)
-        # Delta plans anew whatever is held of a table that it writes: let go first, and what all were made from comes last.
+        # Delta plans anew whatever is held of a table that it writes, so that is let go, and the rest comes last.
         held.close()
         lake.replace_day(VOCABULARY, copy_for(config.features.sequences, values), ds, unique=True)
         lake.replace_day(CLICKS, new_clicks(rows), ds, unique=True)
