@@ -138,8 +138,7 @@ def _publish_embeddings(lake: Lake, ds: date, name: str, checkpoint: Checkpoint,
     version = F.lit(checkpoint.version)
     item_rows = items.select("item_id", "item_index", "item_features")
     vectors = embed_items(item_rows, checkpoint).withColumn("model_version", version)
-    lake.replace_day(ITEM_EMBEDDINGS, vectors, ds, model=name)
-    for as_of in ("cutoff", "latest"):
-        users = lake.read_day(USER_FEATURES, ds, as_of=as_of).select("user_id", "user_key", "user_features", "history")
-        vectors = embed_users(users, checkpoint).withColumn("model_version", version)
-        lake.replace_day(USER_EMBEDDINGS, vectors, ds, model=name, as_of=as_of)
+    lake.replace_day(ITEM_EMBEDDINGS, vectors, ds, unique=True, model=name)
+    users = lake.read_day(USER_FEATURES, ds).select("as_of", "user_id", "user_key", "user_features", "history")
+    vectors = embed_users(users, checkpoint).withColumn("model_version", version)
+    lake.replace_day(USER_EMBEDDINGS, vectors, ds, unique=True, model=name)
