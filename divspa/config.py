@@ -185,6 +185,7 @@ class Training(Section):
     patience: Annotated[int, Field(ge=0)] = 2
     batch_size: Annotated[int, Field(ge=1)] = 1024
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    schedule: Literal["constant", "linear"] = "constant"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000
     negative_sampling: Literal["uniform", "popularity", "in_batch", "mixed"] = "mixed"

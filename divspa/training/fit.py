@@ -143,6 +143,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         self.ranks.average_gradients(self.trained)
+        self.optimizer.set_rate(self._rate(progress))
         self.optimizer.step()
         self.model.after_step()
         value = loss.item()
@@ -157,6 +158,11 @@ class Trainer:
         progress.examples += len(batch) * self.ranks.shard.world
         score = f", validation {progress.scores[-1]:.4f}" if progress.scores else ""
         self.report(len(batch) * self.ranks.shard.world, f"epoch {progress.epoch + 1}, loss {value:.3f}{score}")
+
+    def _rate(self, progress: Progress) -> float:
+        if self.settings.schedule == "constant":
+            return self.settings.learning_rate
+        return self.settings.learning_rate * max(0.0, 1 - progress.examples / (self.settings.epochs * self.job.rows))
 
     def _validate(self, progress: Progress) -> None:
         """Score the epoch that has ended, and keep its weights when it is the best."""

@@ -22,6 +22,11 @@ class RowAdam(torch.optim.Optimizer):
                     "square": torch.zeros_like(parameter),
                 }
 
+    def set_rate(self, learning_rate: float) -> None:
+        """Take this rate from the next step on."""
+        for group in self.param_groups:
+            group["lr"] = learning_rate
+
     @torch.no_grad()
     def step(self, closure=None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         for group in self.param_groups:

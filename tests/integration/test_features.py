@@ -212,16 +212,6 @@ def test_a_delta_log(lake, tmp_path) -> None:
     assert new_clicks(rows).count() == len(CLICKED)
 
 
-def test_a_second_day_adds_only_what_is_new_and_keeps_every_index(lake, tmp_path) -> None:
-    settings = config(tmp_path, split={"by": "share", "test_share": 0.2})
-    build_features(lake, settings, date(2024, 1, 5))
-    before = {row["value"]: row["index"] for row in lake.read_day(VOCABULARY, date(2024, 1, 5)).collect()}
-    build_features(lake, settings, DAY)
-    assert sorted(row["item_id"] for row in lake.read_day(CLICKS, DAY).collect()) == ["a", "b", "e"]
-    after = {row["value"]: row["index"] for row in lake.read_day(VOCABULARY, DAY).collect()}
-    assert before.items() <= after.items()
-
-
 @pytest.mark.parametrize(
     ("section", "error", "message"),
     [

@@ -13,7 +13,7 @@ from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.training.stages import train_base
-from schemas import TRAINING_RUNS
+from schemas import ITEM_EMBEDDINGS, TRAINING_RUNS
 
 FIRST = date(2024, 1, 5)
 
@@ -33,10 +33,13 @@ def test_a_warm_start_keeps_known_rows_while_the_vocabulary_grows(lake: Lake, tm
             "spark": {"partitions": 2},
         }
     )
-    tables = []
+    tables, first_time = [], None
     for day in (FIRST + timedelta(days=n) for n in range(3)):
         build_features(lake, config, day)
         train_base(lake, config, day)
+        if first_time is None:
+            first_time = embeddings(lake)
+            train_base(lake, config, day)
         model = Checkpoint.load(checkpoint_folder(lake.root, day, "youtube_dnn")).restore()
         tables.append(model.items.weight.detach())
     assert len(tables[0]) < len(tables[1]) < len(tables[2])
@@ -44,3 +47,9 @@ def test_a_warm_start_keeps_known_rows_while_the_vocabulary_grows(lake: Lake, tm
         assert torch.allclose(after[: len(before)], before, atol=1e-4)
         assert not torch.allclose(after[len(before) :], torch.zeros(()), atol=1e-3)
     assert lake.read(TRAINING_RUNS).count() == 3
+    assert embeddings(lake) == first_time, "the same day trained again"
+
+
+def embeddings(lake: Lake) -> list[str]:
+    """The item embeddings of the first day."""
+    return sorted(map(str, lake.read_day(ITEM_EMBEDDINGS, FIRST).drop("ds").collect()))
