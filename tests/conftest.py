@@ -11,22 +11,18 @@ from divspa.config import Spark
 from divspa.lake.session import spark_session
 from divspa.lake.tables import Lake
 
-# A test ends before Java's second compiler has paid for itself.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m")
-# Nor does a query over ten rows repay being compiled to Java, or planned again with what its first stage has shown.
-# The end-to-end tests run in processes of their own, with Spark as users have it.
-FOR_FEW_ROWS = {
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
+# A test ends before Java's second compiler has paid for itself; nor does a query over ten rows repay being compiled to
+# Java, or planned again with what its first stage has shown. The end-to-end run of the pipeline has Spark as users do.
+FOR_FEW_ROWS = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dspark.sql.adaptive.enabled=false "
+    "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
+)
+os.environ.setdefault("JAVA_TOOL_OPTIONS", FOR_FEW_ROWS)
 
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     session = spark_session(Spark(master="local[2]", driver_memory="2g", partitions=2))
-    for key, value in FOR_FEW_ROWS.items():
-        session.conf.set(key, value)
     yield session
     session.stop()
 

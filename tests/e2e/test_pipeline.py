@@ -28,6 +28,7 @@ SETS = [part for setting in SMALL for part in ("--set", setting)]
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every process would compile every library again
+    environment.pop("JAVA_TOOL_OPTIONS", None)  # Spark as users have it
     return subprocess.run(list(arguments), capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
