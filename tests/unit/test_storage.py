@@ -1,5 +1,6 @@
 """Files on an S3 server of the same process (moto), as on a local disk."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from divspa.storage import S3, locate, make_folder, read_file, remove_folder, wr
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
