@@ -114,8 +114,9 @@ def event_logs_before(folder: str | None, oldest: date) -> list[str]:
     top = locate(folder)[1]
     for info in _listed(folder, recursive=True):
         log, inside, _ = info.path.removeprefix(f"{top}/").partition("/")
-        if inside and info.is_file:
-            written[log] = max(info.mtime, written.get(log, info.mtime))
+        last = info.mtime
+        if inside and info.is_file and last is not None:
+            written[log] = max(last, written.get(log, last))
     return [f"{folder}/{log}" for log, last in written.items() if last.date() < oldest]
 
 

@@ -36,28 +36,30 @@ def spark_session(
     """Start, or join, the Spark session. Options given to spark-submit win over the configuration's.
 
     S3 is set up where one of the `paths` to be read or written lies there; the event log goes to a folder. Raises
-    SetupError when Java, Delta or hadoop-aws is missing, with the one thing to install, and ConfigError when the folder
-    of the event log cannot be made.
+    SetupError when Java, Delta or hadoop-aws is missing, with the one thing to do, and ConfigError when the folder of
+    the event log cannot be made.
     """
     # Workers must run this very environment, whatever `python3` means on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     needs_s3 = any(map(is_s3, paths))
     options = _session_options(settings) | (_s3_options() if needs_s3 else {})
-    if "PYSPARK_GATEWAY_PORT" not in os.environ and SparkContext._gateway is None:
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        SparkContext._ensure_initialized()
+    running = SparkContext._gateway is not None  # spark-submit's JVM, or one of an earlier session
+    if running:
+        _require_classes(needs_s3)
+    else:
         require_java()
         options |= {"spark.master": settings.master, "spark.driver.memory": settings.driver_memory}
         if packages := _packages(needs_s3):
             options["spark.jars.packages"] = ",".join(packages)
-    if event_log and SparkContext._active_spark_context is None and not _submitted_with_event_log():
+    if event_log and not (running and SparkConf().contains("spark.eventLog.enabled")):
         options |= _event_log_options(event_log)
     builder = SparkSession.builder.appName(name)
     for key, value in options.items():
         builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    _require_class(spark, DELTA["spark.sql.extensions"], "Delta", needs_s3)
-    if needs_s3:
-        _require_class(spark, S3A, "hadoop-aws", needs_s3)
     return spark
 
 
@@ -111,14 +113,6 @@ def _s3_options() -> dict[str, str]:
     return options
 
 
-def _submitted_with_event_log() -> bool:
-    """Whether spark-submit, which has a JVM and its options already, was told about event logs."""
-    if "PYSPARK_GATEWAY_PORT" not in os.environ:
-        return False
-    SparkContext._ensure_initialized()
-    return SparkConf().contains("spark.eventLog.enabled")
-
-
 def _event_log_options(folder: str) -> dict[str, str]:
     try:
         make_folder(folder)
@@ -143,15 +137,17 @@ def _packages(needs_s3: bool) -> list[str]:
     return [package for name, package in wanted.items() if not any(jars.glob(f"{name}*.jar"))]
 
 
-def _require_class(spark: SparkSession, name: str, package: str, needs_s3: bool) -> None:
-    jvm: Any = spark._jvm
+def _require_classes(needs_s3: bool) -> None:
+    """Raise SetupError when a JVM that runs already lacks a package: it is too late to fetch one."""
+    jvm: Any = SparkContext._jvm
     loader = jvm.Thread.currentThread().getContextClassLoader()
-    try:
-        jvm.java.lang.Class.forName(name, True, loader)
-    except Exception as error:
-        spark.stop()
-        raise SetupError(
-            f"{package} is not on Spark's classpath",
-            remedy=f"give spark-submit `--packages {','.join(_packages(needs_s3))}`, or install divspa into the "
-            "environment whose spark-submit you run",
-        ) from error
+    wanted = {"Delta": DELTA["spark.sql.extensions"]} | ({"hadoop-aws": S3A} if needs_s3 else {})
+    for package, name in wanted.items():
+        try:
+            jvm.java.lang.Class.forName(name, True, loader)
+        except Exception as error:
+            raise SetupError(
+                f"{package} is not on Spark's classpath",
+                remedy=f"give spark-submit `--packages {','.join(_packages(needs_s3))}`, or install divspa into the "
+                "environment whose spark-submit you run",
+            ) from error
