@@ -114,9 +114,9 @@ def event_logs_before(folder: str | None, oldest: date) -> list[str]:
     top = locate(folder)[1]
     for info in _listed(folder, recursive=True):
         log, inside, _ = info.path.removeprefix(f"{top}/").partition("/")
-        last = info.mtime
-        if inside and info.is_file and last is not None:
-            written[log] = max(last, written.get(log, last))
+        last: datetime | None = info.mtime
+        if inside and last is not None:
+            written[log] = max(last, written[log]) if log in written else last
     return [f"{folder}/{log}" for log, last in written.items() if last.date() < oldest]
 
 
