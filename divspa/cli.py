@@ -16,8 +16,8 @@ import typer
 from rich.table import Table as RichTable
 
 from divspa.config import Config, load_config
-from divspa.errors import ConfigError, as_divspa_error
-from divspa.progress import console, step
+from divspa.errors import ConfigError, as_divspa_error, one_line
+from divspa.progress import console, log_to_stderr, step
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench = typer.Typer(no_args_is_help=True, help="Measure a hot path against its reference, in one run.")
@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on s
 
 @app.command()
 def demo(
-    lake: Annotated[Path, typer.Option(help="Where the Delta tables go.")] = Path("lake"),
+    lake: Annotated[str, typer.Option(help="Where the Delta tables go.")] = "lake",
     clicks: Annotated[int | None, typer.Option(min=1000, help="Use about this many clicks, of whole users.")] = None,
     synthetic: Annotated[bool, typer.Option("--synthetic", help="Generate the clicks.")] = False,
     overrides: Overrides = None,
@@ -231,18 +231,14 @@ def _with_plain_errors(application: typer.Typer) -> None:
     except Exception as error:
         if debug:
             raise
-        known = as_divspa_error(error)
-        console.print(f"[bold red]Error:[/] {known or _one_line(error)}", highlight=False, soft_wrap=True)
-        if known is None:
+        console.print(f"[bold red]Error:[/] {one_line(error)}", highlight=False, soft_wrap=True)
+        if as_divspa_error(error) is None:
             console.print("This was not foreseen; --debug shows where it happened.")
         raise SystemExit(1) from None
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-
 def _run(config: Config, ds: date, first: str | None, last: str | None, as_json: bool) -> None:
+    log_to_stderr()
     with _only_results_on_stdout(as_json) as write:
         started = time.perf_counter()
         config = config.model_copy(update={"lake": _absolute(config.lake)})
@@ -253,7 +249,8 @@ def _run(config: Config, ds: date, first: str | None, last: str | None, as_json:
             from divspa.pipeline import chosen_stages, run_stages
 
             chosen = chosen_stages(first, last)
-            lake = Lake(spark_session(config.spark), config.lake)
+            session = spark_session(config.spark, paths=config.paths, event_log=config.event_log)
+            lake = Lake(session, config.lake)
         seconds = run_stages(lake, config, ds, first, last)
         summary: dict[str, Any] = {"seconds": 0.0, "lake": config.lake, "report": None, "stages": seconds, "models": {}}
         if "evaluate" in chosen:

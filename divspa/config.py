@@ -264,6 +264,7 @@ class Spark(Section):
     master: str = "local[*]"
     driver_memory: str = "3g"
     partitions: Annotated[int, Field(ge=1)] = 4
+    event_log: str | None = "event_logs"
 
 
 class Config(Section):
@@ -283,6 +284,18 @@ class Config(Section):
     recall: Recall = Recall()
     maintain: Maintain = Maintain()
     spark: Spark = Spark()
+
+    @property
+    def event_log(self) -> str | None:
+        """The folder of Spark's event logs: in the lake, unless it is a whole path."""
+        folder = self.spark.event_log
+        return folder if folder is None or folder.startswith("/") or "://" in folder else f"{self.lake}/{folder}"
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where the lake and the inputs lie, as far as the environment says."""
+        sources = (self.clicks, self.users, self.items)
+        return self.lake, *(os.path.expandvars(source.path) for source in sources if source)
 
     @property
     def user_fields(self) -> tuple[FeatureField, ...]:

@@ -1,5 +1,6 @@
 """The few errors divspa raises; each message names the thing, what was expected, what was found and the remedy."""
 
+import os
 import re
 
 
@@ -51,3 +52,13 @@ def as_divspa_error(error: BaseException) -> str | None:
     names = "|".join(kind.__name__ for kind in DivSPAError.__subclasses__())
     raised = re.search(rf"^divspa\.errors\.(?:{names}): (.+)$", str(error), re.MULTILINE)
     return raised.group(1) if raised else None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message on one line of at most 1000 characters, without credentials."""
+    known = as_divspa_error(error)
+    text = known or f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    for name, value in os.environ.items():
+        if re.search("SECRET|TOKEN|PASSWORD|ACCESS_KEY", name.upper()) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return " ".join(re.sub(r"://[^/@\s]+@", "://***@", text).split())[:1000]

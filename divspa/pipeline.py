@@ -1,6 +1,7 @@
 """The stages of a day, in order."""
 
 import time
+import uuid
 from collections.abc import Callable
 from datetime import date
 
@@ -9,6 +10,7 @@ from divspa.config import Config
 from divspa.errors import ConfigError
 from divspa.evaluation.evaluate import evaluate
 from divspa.features.build import build_features
+from divspa.lake.job_runs import Run, recorded
 from divspa.lake.maintain import maintain
 from divspa.lake.tables import Lake
 from divspa.models.registry import model_settings
@@ -26,12 +28,16 @@ APART: dict[str, Callable[[Lake, Config, date], object]] = {maintain.__name__: m
 def run_stages(
     lake: Lake, config: Config, ds: date, first: str | None = None, last: str | None = None
 ) -> dict[str, float]:
-    """Run the stages from `first` to `last`, both included, and return the seconds that each took."""
+    """Run the stages from `first` to `last`, both included, and return the seconds that each took.
+
+    Each run of a stage, also one that fails, is logged and added to `job_runs`.
+    """
     model_settings(config.model)
-    seconds = {}
+    seconds, run_id = {}, uuid.uuid4().hex[:16]
     for name in chosen_stages(first, last):
         started = time.perf_counter()
-        with step(name, tracker=lake.spark.sparkContext.statusTracker()):
+        tracker = lake.spark.sparkContext.statusTracker()
+        with recorded(lake, config, Run(run_id, name, ds)), step(name, tracker=tracker):
             (STAGES | APART)[name](lake, config, ds)
         seconds[name] = round(time.perf_counter() - started, 2)
     return seconds

@@ -1,5 +1,7 @@
 """Progress on stderr: live bars in a terminal, plain lines elsewhere; stdout stays free for results."""
 
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +14,17 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 console = Console(stderr=True)
 POLLED = 1.0
 LINE_EVERY = 30.0
+
+
+def log_to_stderr() -> None:
+    """Print what divspa logs, a line of JSON for each stage, on stderr. A library's caller sets up its own logging."""
+    logger = logging.getLogger("divspa")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 class StageInfo(Protocol):

@@ -13,6 +13,7 @@ from schemas.experiment_trials import EXPERIMENT_TRIALS
 from schemas.feature_gates import FEATURE_GATES
 from schemas.item_embeddings import ITEM_EMBEDDINGS
 from schemas.item_features import ITEM_FEATURES
+from schemas.job_runs import JOB_RUNS
 from schemas.metrics import METRICS
 from schemas.recall_i2i import RECALL_I2I
 from schemas.recall_u2i import RECALL_U2I
@@ -42,6 +43,7 @@ TABLES: dict[str, Table] = {
         COMPARISONS,
         RECALL_U2I,
         RECALL_I2I,
+        JOB_RUNS,
     )
 }
 
@@ -58,6 +60,7 @@ __all__ = [
     "FEATURE_GATES",
     "ITEM_EMBEDDINGS",
     "ITEM_FEATURES",
+    "JOB_RUNS",
     "METRICS",
     "RECALL_I2I",
     "RECALL_U2I",

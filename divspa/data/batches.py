@@ -11,7 +11,8 @@ from petastorm import make_batch_reader
 from petastorm.errors import NoDataAvailableError
 from petastorm.reader import Reader
 
-import divspa.data.petastorm_fixes  # noqa: F401
+from divspa.data.petastorm_fixes import ArrowFiles
+from divspa.storage import locate
 
 COLUMNS = ["example_id", "user_features", "history", "item_index"]
 SAMPLED = ["sampled_item_indices", "sampled_weights"]
@@ -106,6 +107,7 @@ def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Re
     logging.getLogger("petastorm").setLevel(logging.ERROR)
     return make_batch_reader(
         files,
+        filesystem=ArrowFiles(locate(files[0])[0]),
         schema_fields=[f"^{column}$" for column in columns],
         workers_count=1,
         results_queue_size=4,

@@ -1,12 +1,16 @@
-"""Two faults of petastorm 0.13.1, mended where it looks them up; importing this module is enough."""
+"""Faults of petastorm 0.13.1, mended where it looks them up; importing this module is enough."""
 
 import warnings
+from urllib.parse import ParseResult
 
 import numpy as np
 import petastorm.arrow_reader_worker
+import petastorm.fs_utils
 import petastorm.reader
 import pyarrow as pa
+import pyarrow.filesystem
 from petastorm.workers_pool.thread_pool import ThreadPool
+from pyarrow import fs
 
 from divspa.arrow import matrix
 
@@ -32,6 +36,28 @@ def as_arrays(table: pa.Table, schema: object) -> dict[str, np.ndarray]:
     }
 
 
+class ArrowFiles(pyarrow.filesystem.FileSystem):
+    """Files of any file system of Arrow, in Arrow's old interface: petastorm knows no other, and asks no more of it."""
+
+    def __init__(self, system: fs.FileSystem) -> None:
+        self.system = system
+
+    def isdir(self, path: str) -> bool:
+        return not self.isfile(path)
+
+    def isfile(self, path: str) -> bool:
+        return self.system.get_file_info(path).is_file
+
+    def open(self, path: str, mode: str = "rb") -> pa.NativeFile:
+        return self.system.open_input_file(path)
+
+
+def path_of(url: ParseResult) -> str:
+    """A file's path in its file system; theirs asks for s3fs to take the scheme off."""
+    return url.path if url.scheme == "file" else url.netloc + url.path
+
+
+petastorm.fs_utils.get_dataset_path = path_of
 petastorm.reader.ThreadPool = PatientThreadPool
 petastorm.arrow_reader_worker.convert_arrow_table_to_numpy_dict = as_arrays
 # Its workers warn about Arrow's coming changes at every row group, in threads that no context manager reaches.

@@ -42,6 +42,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
     with ExitStack() as held, ExitStack() as to_the_end:
         rows = _held(to_the_end, read_log(lake, config, ds))
         counts = LogCounts.of(rows)
+        lake.traffic.saw_rows("click_log", {"ds": ds}, counts.read)
         counts.require_new(config.clicks, ds)
         clicks = with_split(all_clicks(lake, new_clicks(rows), ds), config.split)
         clicks = clicks.withColumn("user_key", F.xxhash64("user_id"))

@@ -1,7 +1,7 @@
 """Stage `maintain`: small files joined, days past their time deleted, and files that nobody can need removed."""
 
 import re
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from delta.tables import DeltaTable
 from pyarrow import fs
@@ -38,7 +38,7 @@ def maintain(lake: Lake, config: Config, ds: date) -> None:
         for table in tables:
             if table not in LOG:
                 DeltaTable.forPath(lake.spark, lake.path(table)).delete(F.col("ds") < F.lit(oldest))
-        for folder in days_before(lake.root, oldest):
+        for folder in days_before(lake.root, oldest) + event_logs_before(config.event_log, oldest):
             remove_folder(folder)
     if running := resume_points(lake.root):
         console.print(f"Nothing is vacuumed: a training is under way in {running[0]}", soft_wrap=True)
@@ -104,6 +104,20 @@ def days_before(root: str, oldest: date) -> list[str]:
             if day and date.fromisoformat(day[1]) < oldest:
                 found.append(f"{root}/{folder}/{info.base_name}")
     return found
+
+
+def event_logs_before(folder: str | None, oldest: date) -> list[str]:
+    """The folders of Spark's event logs, one an application, that were last written before a day."""
+    if folder is None:
+        return []
+    written: dict[str, datetime] = {}
+    top = locate(folder)[1]
+    for info in _listed(folder, recursive=True):
+        log, inside, _ = info.path.removeprefix(f"{top}/").partition("/")
+        last: datetime | None = info.mtime
+        if inside and last is not None:
+            written[log] = max(last, written[log]) if log in written else last
+    return [f"{folder}/{log}" for log, last in written.items() if last.date() < oldest]
 
 
 def resume_points(root: str) -> list[str]:

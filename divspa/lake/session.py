@@ -4,40 +4,62 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyspark
-from pyspark import SparkContext
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from divspa.config import Spark
-from divspa.errors import SetupError
+from divspa.errors import ConfigError, SetupError, one_line
+from divspa.storage import S3, is_s3, make_folder
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
 }
 
+S3A = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+CREDENTIALS = (
+    "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
+    "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
+    "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider",
+)
 
-def spark_session(settings: Spark, name: str = "divspa") -> SparkSession:
+
+def spark_session(
+    settings: Spark, name: str = "divspa", *, paths: Iterable[str] = (), event_log: str | None = None
+) -> SparkSession:
     """Start, or join, the Spark session. Options given to spark-submit win over the configuration's.
 
-    Raises SetupError when Java or Delta is missing, with the one thing to install.
+    S3 is set up where one of the `paths` to be read or written lies there; the event log goes to a folder. Raises
+    SetupError when Java, Delta or hadoop-aws is missing, with the one thing to do, and ConfigError when the folder of
+    the event log cannot be made.
     """
     # Workers must run this very environment, whatever `python3` means on the PATH.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName(name)
-    for key, value in _session_options(settings).items():
-        builder = builder.config(key, value)
-    if "PYSPARK_GATEWAY_PORT" not in os.environ and SparkContext._gateway is None:
+    needs_s3 = any(map(is_s3, paths))
+    options = _session_options(settings) | (_s3_options() if needs_s3 else {})
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        SparkContext._ensure_initialized()
+    running = SparkContext._gateway is not None  # spark-submit's JVM, or one of an earlier session
+    if running:
+        _require_classes(needs_s3)
+    else:
         require_java()
-        builder = builder.master(settings.master).config("spark.driver.memory", settings.driver_memory)
-        if not any(Path(pyspark.__file__).parent.glob("jars/delta-spark*.jar")):
-            builder = builder.config("spark.jars.packages", _delta_package())
+        options |= {"spark.master": settings.master, "spark.driver.memory": settings.driver_memory}
+        if packages := _packages(needs_s3):
+            options["spark.jars.packages"] = ",".join(packages)
+    if event_log and not (running and SparkConf().contains("spark.eventLog.enabled")):
+        options |= _event_log_options(event_log)
+    builder = SparkSession.builder.appName(name)
+    for key, value in options.items():
+        builder = builder.config(key, value)
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
-    _require_delta(spark)
     return spark
 
 
@@ -74,21 +96,58 @@ def _session_options(settings: Spark) -> dict[str, str]:
     }
 
 
-def _delta_package() -> str:
-    from importlib.metadata import version
+def _s3_options() -> dict[str, str]:
+    """Where S3 is, as divspa.storage has it for Arrow; a part that is not given is left to hadoop-aws."""
+    s3 = S3.of_environment()
+    options = {
+        "spark.hadoop.fs.s3.impl": S3A,
+        # First what Spark found in the driver's environment and takes to the executors, then AWS's own chain.
+        "spark.hadoop.fs.s3a.aws.credentials.provider": ",".join(CREDENTIALS),
+    }
+    if s3.endpoint:
+        options["spark.hadoop.fs.s3a.endpoint"] = s3.endpoint
+        options["spark.hadoop.fs.s3a.path.style.access"] = "true"
+        options["spark.hadoop.fs.s3a.connection.ssl.enabled"] = str(not s3.endpoint.startswith("http://")).lower()
+    if s3.region:
+        options["spark.hadoop.fs.s3a.endpoint.region"] = s3.region
+    return options
 
-    return f"io.delta:delta-spark_2.13:{version('delta-spark')}"
 
-
-def _require_delta(spark: SparkSession) -> None:
-    jvm: Any = spark._jvm
-    loader = jvm.Thread.currentThread().getContextClassLoader()
+def _event_log_options(folder: str) -> dict[str, str]:
     try:
-        jvm.java.lang.Class.forName(DELTA["spark.sql.extensions"], True, loader)
-    except Exception as error:
-        spark.stop()
-        raise SetupError(
-            "Delta is not on Spark's classpath",
-            remedy=f"give spark-submit `--packages {_delta_package()}`, or install divspa into the environment whose "
-            "spark-submit you run",
+        make_folder(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"Spark's event log cannot be written to {folder}",
+            found=one_line(error),
+            remedy="mend `lake` or `spark.event_log`; on S3 the bucket has to be there, and endpoint, region and "
+            "credentials come from the environment",
         ) from error
+    return {"spark.eventLog.enabled": "true", "spark.eventLog.dir": folder}
+
+
+def _packages(needs_s3: bool) -> list[str]:
+    """What is to be fetched because it does not lie among pyspark's jars."""
+    jars = Path(pyspark.__file__).parent / "jars"
+    wanted = {"delta-spark": f"io.delta:delta-spark_2.13:{version('delta-spark')}"}
+    if needs_s3:
+        # hadoop-aws fits the Hadoop of its own version only.
+        hadoop = next(jars.glob("hadoop-client-api-*.jar")).stem.rpartition("-")[2]
+        wanted["hadoop-aws"] = f"org.apache.hadoop:hadoop-aws:{hadoop}"
+    return [package for name, package in wanted.items() if not any(jars.glob(f"{name}*.jar"))]
+
+
+def _require_classes(needs_s3: bool) -> None:
+    """Raise SetupError when a JVM that runs already lacks a package: it is too late to fetch one."""
+    jvm: Any = SparkContext._jvm
+    loader = jvm.Thread.currentThread().getContextClassLoader()
+    wanted = {"Delta": DELTA["spark.sql.extensions"]} | ({"hadoop-aws": S3A} if needs_s3 else {})
+    for package, name in wanted.items():
+        try:
+            jvm.java.lang.Class.forName(name, True, loader)
+        except Exception as error:
+            raise SetupError(
+                f"{package} is not on Spark's classpath",
+                remedy=f"give spark-submit `--packages {','.join(_packages(needs_s3))}`, or install divspa into the "
+                "environment whose spark-submit you run",
+            ) from error

@@ -1,6 +1,7 @@
 """Delta tables that are created from their contract, read by day, and replaced a day at a time."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from pathlib import PurePosixPath
 from urllib.parse import unquote
@@ -11,6 +12,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.errors import ContractError, MissingTableError
+from divspa.lake.delta_log import rows_in, rows_written, version_of
+from divspa.lake.traffic import Traffic
 from schemas.contract import Table
 
 BROKEN = ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT", "DELTA_REPLACE_WHERE_MISMATCH")
@@ -20,11 +23,13 @@ class Lake:
     """The Delta tables under one folder or bucket.
 
     Everything a job writes goes through `replace_day`, so that a killed job can run again with the same result.
+    `traffic` keeps what was read and written since it was last set anew.
     """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark
         self.root = root.rstrip("/")
+        self.traffic = Traffic()
 
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.name}"
@@ -34,20 +39,24 @@ class Lake:
 
     def version(self, table: Table) -> int:
         """The newest Delta version. Raises MissingTableError when the table was never written."""
-        self._require(table)
-        return DeltaTable.forPath(self.spark, self.path(table)).history(1).select("version").first()[0]  # pyright: ignore[reportOptionalSubscript]
+        return version_of(self.read(table))
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
         """All days, optionally at a pinned version."""
         self._require(table)
         reader = self.spark.read.format("delta")
-        return (reader.option("versionAsOf", version) if version is not None else reader).load(self.path(table))
+        rows = (reader.option("versionAsOf", version) if version is not None else reader).load(self.path(table))
+        self.traffic.saw_version(table.name, version_of(rows))
+        return rows
 
     def read_day(self, table: Table, ds: date, version: int | None = None, **partition: object) -> DataFrame:
         """One day, or a partition of it. Raises MissingTableError when an earlier stage has not written it."""
-        day = self.read(table, version).where(_matches({"ds": ds} | partition))
-        if day.isEmpty():
-            named = ", ".join(f"{key}={value}" for key, value in {"ds": ds, **partition}.items())
+        scope, whole = {"ds": ds, **partition}, self.read(table, version)
+        day = whole.where(_matches(scope))
+        rows = rows_in(whole, scope) if scope.keys() <= set(table.partitioned_by) else None
+        self.traffic.saw_rows(table.name, scope, rows)
+        if rows == 0 or (rows is None and day.isEmpty()):
+            named = ", ".join(f"{key}={value}" for key, value in scope.items())
             raise MissingTableError(
                 f"The table {table.name} in {self.root} has no rows for {named}",
                 remedy="run the earlier stage for this day first: `divspa run --config FILE --ds DAY`",
@@ -82,9 +91,13 @@ class Lake:
         self._create(table)
         try:
             if not unique:
-                _require_unique(rows.persist(), table, scope)
-            writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
-            writer.save(self.path(table))
+                with described(self.spark, f"check {table.name}"):
+                    _require_unique(rows.persist(), table, scope)
+            with described(self.spark, f"write {table.name}"):
+                writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
+                writer.save(self.path(table))
+            version = version_of(self.spark.read.format("delta").load(self.path(table)))
+            self.traffic.wrote(table.name, version, scope, rows_written(self.path(table), version))
         except PySparkException as error:
             raise _as_contract_error(error, table) from error
         finally:
@@ -95,9 +108,18 @@ class Lake:
 
         Raises ContractError as `replace_day` does.
         """
-        columns = [column for column in table.columns if column.name not in {"ds", *partition}]
-        schema = ", ".join(f"`{column.name}` {column.type}" for column in columns)
-        self.replace_day(table, self.spark.createDataFrame(list(rows), schema), ds, unique=False, **partition)
+        self.replace_day(table, self._of_driver(table, rows, {"ds", *partition}), ds, unique=False, **partition)
+
+    def append_with(self, table: Table, rows: Iterable[tuple], ds: date) -> None:
+        """Add rows of the driver to a day of a table that is a log: the contract's columns in order, less ds."""
+        self._create(table)
+        new = _conform(self._of_driver(table, rows, {"ds"}).withColumn("ds", F.lit(ds)), table)
+        with described(self.spark, f"write {table.name}"):
+            new.coalesce(1).write.format("delta").mode("append").save(self.path(table))
+
+    def _of_driver(self, table: Table, rows: Iterable[tuple], left_out: set[str]) -> DataFrame:
+        columns = [column for column in table.columns if column.name not in left_out]
+        return self.spark.createDataFrame(list(rows), ", ".join(f"`{column.name}` {column.type}" for column in columns))
 
     def _create(self, table: Table) -> None:
         if self.exists(table):
@@ -121,6 +143,18 @@ class Lake:
                 f"The table {table.name} is not in {self.root}",
                 remedy="run the earlier stages first: `divspa run --config FILE --ds DAY`, or mend `lake`",
             )
+
+
+@contextmanager
+def described(spark: SparkSession, what: str) -> Iterator[None]:
+    """Say in Spark's UI what its jobs are for, after what is said already, such as the stage."""
+    context = spark.sparkContext
+    outer = context.getLocalProperty("spark.job.description")
+    context.setJobDescription(f"{outer}: {what}" if outer else what)
+    try:
+        yield
+    finally:
+        context.setJobDescription(outer)  # pyright: ignore[reportArgumentType]
 
 
 def local_path(url: str) -> str:

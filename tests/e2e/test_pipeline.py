@@ -45,7 +45,8 @@ def summary(log: Path) -> dict:
     config = str(log / "divspa.yaml")
     done = call("divspa", "run", "--config", config, "--ds", DAY, "--json", *SETS)
     assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
+    stages = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"event": "stage"')]
+    return json.loads(done.stdout) | {"logged": stages}
 
 
 def table(summary: dict, name: str) -> deltalake.DeltaTable:
@@ -85,6 +86,18 @@ def test_every_table_is_written_and_holds_what_its_contract_says(summary: dict) 
         assert [field["name"] for field in fields] == contract.column_names
         if name != "clicks_quarantine":
             assert len(rows(summary, name)) > 0, name
+
+
+def test_every_stage_is_logged_and_recorded_with_its_rows(summary: dict) -> None:
+    logged = summary["logged"]
+    assert [line["stage"] for line in logged] == list(summary["stages"])
+    for line in logged:
+        for name, count in line["rows_written"].items():
+            if name not in ("user_embeddings", "item_embeddings", "training_runs"):  # of two models, a stage each
+                assert count == len(rows(summary, name)), name
+    recorded = frame(summary, "job_runs").query(f"run_id == '{logged[0]['run_id']}'").set_index("stage")
+    assert recorded["seconds"].to_dict() == {line["stage"]: line["seconds"] for line in logged}
+    assert list((Path(summary["lake"]) / "event_logs").iterdir())
 
 
 def test_augmented_positives_are_new_weighted_and_scored(summary: dict) -> None:

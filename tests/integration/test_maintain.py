@@ -1,6 +1,7 @@
 """`maintain` on real Delta tables: small files joined, old days gone, pinned versions still readable."""
 
-from datetime import date
+import os
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,14 @@ def test_old_days_go_with_their_files_but_clicks_stay(world: tuple[Lake, int, in
     for ds in (OLD, DAY):
         Path(f"{lake.root}/reports/ds={ds}").mkdir(parents=True)
         Path(f"{lake.root}/checkpoints/ds={ds}/model=divspa").mkdir(parents=True)
-    maintain(lake, config(keep_days=4), DAY)
+    for log, last in (("old", OLD), ("new", DAY)):
+        events = Path(f"{lake.root}/event_logs/{log}/events_1")
+        events.parent.mkdir(parents=True)
+        events.touch()
+        os.utime(events, (datetime.combine(last, time(), UTC).timestamp(),) * 2)
+    settings = config(keep_days=4).model_copy(update={"lake": lake.root})
+    maintain(lake, settings, DAY)
+    assert [path.name for path in Path(f"{lake.root}/event_logs").iterdir()] == ["new"]
     assert values(lake, ds=OLD) == [] and values(lake) == [3.0]
     assert lake.read_day(CLICKS, OLD).count() == 1
     assert [path.name for path in Path(f"{lake.root}/reports").iterdir()] == [f"ds={DAY}"]

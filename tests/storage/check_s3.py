@@ -1,0 +1,161 @@
+"""The whole pipeline with log and lake on S3 (moto's server in this process), in processes of its own.
+
+    uv run pytest -n 0 tests/storage/check_s3.py
+
+Spark fetches hadoop-aws once, 550 MB; then it takes two to four minutes.
+"""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import deltalake
+import polars as pl
+import pyarrow as pa
+import pytest
+from moto.server import ThreadedMotoServer
+
+from divspa.pipeline import STAGES
+from schemas import TABLES
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+DAY = "2024-01-14"
+SECRET = "testing-secret-that-is-nowhere-else"
+LAKE = "s3a://bucket/some/lake"
+SMALL = ["training.epochs=1", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
+SETS = [part for setting in [*SMALL, f"lake={LAKE}"] for part in ("--set", setting)]
+# delta-rs refuses plain HTTP unless told.
+PLAIN = {"AWS_ALLOW_HTTP": "true"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server() -> Iterator[None]:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing-key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        yield
+    moto.stop()
+
+
+def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+    return subprocess.run(list(arguments), capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration whose clicks and items lie in the bucket."""
+    folder = tmp_path_factory.mktemp("log") / "log"
+    made = call("divspa", "generate", "--out", str(folder), "--users", "300", "--items", "200", "--clicks", "4000")
+    assert made.returncode == 0, made.stderr
+    for file in folder.rglob("*.parquet"):
+        boto3.client("s3").upload_file(str(file), "bucket", f"log/{file.relative_to(folder)}")
+        file.unlink()
+    written = folder / "divspa.yaml"
+    written.write_text(written.read_text().replace(str(folder), "s3a://bucket/log"))
+    return written
+
+
+@pytest.fixture(scope="module")
+def run(config: Path) -> subprocess.CompletedProcess[str]:
+    done = call("divspa", "run", "--config", str(config), "--ds", DAY, "--json", *SETS)
+    assert done.returncode == 0, done.stderr[-5000:]
+    return done
+
+
+def table(name: str, version: int | None = None) -> deltalake.DeltaTable:
+    return deltalake.DeltaTable(f"{LAKE}/{name}", version=version, storage_options=PLAIN)
+
+
+def mapped(entries: list[dict[str, Any]]) -> dict[str, int]:
+    """A map column's value, which polars gives as a list."""
+    return {entry["key"]: entry["value"] for entry in entries}
+
+
+def keys(prefix: str) -> list[str]:
+    found = boto3.client("s3").list_objects_v2(Bucket="bucket", Prefix=f"some/lake/{prefix}").get("Contents", [])
+    return [entry["Key"].removeprefix("some/lake/") for entry in found]
+
+
+def content(key: str) -> bytes:
+    return boto3.client("s3").get_object(Bucket="bucket", Key=f"some/lake/{key}")["Body"].read()
+
+
+def test_every_table_is_read_without_spark(run: subprocess.CompletedProcess[str]) -> None:
+    summary = json.loads(run.stdout)
+    assert list(summary["stages"]) == list(STAGES) and summary["lake"] == LAKE
+    for name, contract in TABLES.items():
+        rows = pl.read_delta(f"{LAKE}/{name}", storage_options=PLAIN)
+        assert rows.columns == contract.column_names
+        assert len(rows) > 0 or name == "clicks_quarantine", name
+    assert summary["models"]["divspa"]["hr@100"] > 0
+
+
+def test_job_runs_say_what_the_tables_say(run: subprocess.CompletedProcess[str]) -> None:
+    runs = pl.read_delta(f"{LAKE}/job_runs", storage_options=PLAIN).sort("started_at").to_dicts()
+    assert [(row["stage"], row["status"]) for row in runs] == [(stage, "succeeded") for stage in STAGES]
+    logged = [json.loads(line) for line in run.stderr.splitlines() if line.startswith('{"event": "stage"')]
+    for row, line in zip(runs, logged, strict=True):
+        assert line["stage"] == row["stage"] and line["rows_written"] == mapped(row["rows_written"])
+        for name, version in mapped(row["versions_written"]).items():
+            commit = table(name, version).history(1)[0]
+            assert commit["userMetadata"] == row["run_id"], name
+    of_clicks = pl.read_delta(f"{LAKE}/clicks", storage_options=PLAIN)
+    assert mapped(runs[0]["rows_written"])["clicks"] == len(of_clicks)
+
+
+def test_files_beside_the_tables_are_there(run: subprocess.CompletedProcess[str]) -> None:
+    assert content(f"reports/ds={DAY}/report.html").count(b"data:image/png") == 2
+    serving = {key.rpartition("/")[2] for key in keys(f"serving/ds={DAY}/")}
+    assert {"items.faiss", "item_ids.parquet", "user_tower.pt2"} <= serving
+    assert len([key for key in keys("checkpoints/") if key.endswith("model.safetensors")]) == 2
+    assert not [key for key in keys("") if key.endswith(".part") or "/resume/" in key]
+
+
+def test_event_logs_name_the_stages_and_nothing_holds_the_secret(run: subprocess.CompletedProcess[str]) -> None:
+    logs = [key for key in keys("event_logs/") if key.endswith(".zstd")]
+    assert logs, keys("event_logs/")
+    events = "".join(pa.CompressedInputStream(io.BytesIO(content(key)), "zstd").read().decode() for key in logs)
+    assert f"augment {DAY}: write augmented_positives" in events
+    assert SECRET not in events and SECRET not in run.stderr + run.stdout
+    assert SECRET not in repr(pl.read_delta(f"{LAKE}/job_runs", storage_options=PLAIN).to_dicts())
+
+
+def test_maintain_joins_and_vacuums(run: subprocess.CompletedProcess[str], config: Path) -> None:
+    before = table("augmented_positives").to_pyarrow_table().num_rows
+    files = len(table("user_embeddings").file_uris())
+    done = call("divspa", "maintain", "--config", str(config), "--ds", DAY, *SETS, "--set", "maintain.vacuum_hours=0")
+    assert done.returncode == 0, done.stderr[-5000:]
+    assert len(table("user_embeddings").file_uris()) < files
+    assert table("augmented_positives").to_pyarrow_table().num_rows == before
+
+
+def test_a_job_under_spark_submit_says_what_it_lacks(run: subprocess.CompletedProcess[str], config: Path) -> None:
+    job = ["jobs/export_recall.py", "--config", str(config), "--ds", DAY, *SETS]
+    done = call("spark-submit", "--master", "local[2]", "--driver-memory", "1g", *job)
+    assert done.returncode == 1 and "hadoop-aws is not on Spark's classpath" in done.stderr
+    packages = done.stderr.partition("--packages ")[2].partition("`")[0]
+    done = call("spark-submit", "--packages", packages, "--master", "local[2]", "--driver-memory", "1g", *job)
+    assert done.returncode == 0, done.stderr[-5000:]
+
+
+def test_a_bucket_that_is_not_there_is_one_clear_error(config: Path) -> None:
+    done = call("divspa", "run", "--config", str(config), "--ds", DAY, "--set", "lake=s3a://nowhere/lake")
+    assert done.returncode == 1
+    assert "cannot be written to s3a://nowhere/lake/event_logs" in done.stderr and "Traceback" not in done.stderr
