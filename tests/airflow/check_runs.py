@@ -60,7 +60,7 @@ def home(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 
 
 def _lake(log: Path) -> dict[str, Any]:
-    command = [str(MAIN / "python"), str(Path(__file__).with_name("describe_lake.py")), str(log / "lake"), *PUBLISHED]
+    command = [str(MAIN / "python"), str(REPOSITORY / "tests" / "describe_lake.py"), str(log / "lake"), *PUBLISHED]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
 
 
