@@ -29,7 +29,7 @@ def _free_port() -> int:
 def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated log of three days, one file a day."""
     out = tmp_path_factory.mktemp("generated") / "log"
-    sizes = ["--users", "200", "--items", "150", "--clicks", "5000", "--days", "3"]
+    sizes = ["--users", "200", "--items", "150", "--clicks", "2000", "--days", "3"]
     subprocess.run([str(MAIN / "divspa"), "generate", "--out", str(out), *sizes], check=True, timeout=300)
     return out
 
@@ -40,12 +40,13 @@ def home(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     settings = {
         "config": str(log / "divspa.yaml"),
         "jobs": str(REPOSITORY / "jobs"),
-        "set": [f"clicks.path={log}/clicks/part-{{ds}}-*.parquet", "training.epochs=1"],
+        "set": [f"clicks.path={log}/clicks/part-{{ds}}-*.parquet", "training.epochs=1", "spark.partitions=2"],
         "clicks": f"{log}/clicks/part-{{{{ ds }}}}-*.parquet",
         "start_date": FIRST,
         "end_date": SECOND,
         "retries": 0,
-        "conf": {"spark.driver.memory": "2g"},
+        # Jobs this short end before the JVM's second compiler has paid for itself.
+        "conf": {"spark.driver.memory": "1g", "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1"},
     }
     port = _free_port()
     more = {
@@ -53,6 +54,7 @@ def home(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "false",
+        "AIRFLOW__CORE__PARALLELISM": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
     }
     spark = {"spark_default": {"conn_type": "spark", "host": "local[2]"}}
@@ -60,7 +62,7 @@ def home(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
 
 
 def _lake(log: Path) -> dict[str, Any]:
-    command = [str(MAIN / "python"), str(Path(__file__).with_name("describe_lake.py")), str(log / "lake"), *PUBLISHED]
+    command = [str(MAIN / "python"), str(REPOSITORY / "tests" / "describe_lake.py"), str(log / "lake"), *PUBLISHED]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
 
 
