@@ -15,8 +15,8 @@ if ! cmp -s "$lock" "$environment/requirements-airflow.lock"; then
   cp "$lock" "$environment/"
 fi
 
-# The main environment checks the DAG's types against Airflow's own packages.
-"$root/.venv/bin/pyright" --pythonpath "$environment/bin/python" "$root/airflow_dags"
+# The main environment's pyright checks the DAG's types against Airflow's own packages.
+"$root/.venv/bin/pyright" --project "$here"
 
 cd "$here"
 exec env -u VIRTUAL_ENV -u PYTHONPATH "$environment/bin/python" -m pytest -c "$here/pytest.ini" --rootdir "$here" "$@"
