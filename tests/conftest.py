@@ -12,7 +12,7 @@ from divspa.lake.session import spark_session
 from divspa.lake.tables import Lake
 
 # A test ends before Java's second compiler has paid for itself; nor does a query over ten rows repay being compiled to
-# Java, or planned again with what its first stage has shown. The end-to-end run of the pipeline has Spark as users do.
+# Java, or planned again with what its first stage has shown. One end-to-end test takes Spark as users have it.
 FOR_FEW_ROWS = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dspark.sql.adaptive.enabled=false "
     "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"

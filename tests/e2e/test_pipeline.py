@@ -23,12 +23,17 @@ BIN = Path(sys.executable).parent
 DAY = "2024-01-14"
 SMALL = ["training.epochs=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
 SETS = [part for setting in SMALL for part in ("--set", setting)]
+# The small settings of conftest.py taken back.
+AS_USERS_HAVE_IT = {
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.codegen.wholeStage": "true",
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+}
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every process would compile every library again
-    environment.pop("JAVA_TOOL_OPTIONS", None)  # Spark as users have it
     return subprocess.run(list(arguments), capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
 
 
@@ -172,10 +177,14 @@ def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
     assert u2i["user_id"].is_unique and (u2i["item_ids"].map(len) == 200).all()
 
 
-def test_a_job_alone_under_spark_submit_gives_the_identical_table(summary: dict, log: Path) -> None:
+def test_a_job_alone_under_spark_submit_and_as_spark_plans_by_itself_gives_the_identical_table(
+    summary: dict, log: Path
+) -> None:
     before = rows(summary, "augmented_positives")
     version = table(summary, "augmented_positives").version()
-    submit = ["spark-submit", "--master", "local-cluster[2,1,1024]", "--driver-memory", "1g", "jobs/augment.py"]
+    options = [part for key, value in AS_USERS_HAVE_IT.items() for part in ("--conf", f"{key}={value}")]
+    master = ["--master", "local-cluster[2,1,1024]", "--driver-memory", "1g"]
+    submit = ["spark-submit", *master, *options, "jobs/augment.py"]
     done = call(*submit, "--config", str(log / "divspa.yaml"), "--ds", DAY, *SETS)
     assert done.returncode == 0, done.stderr[-3000:]
     assert table(summary, "augmented_positives").version() > version
