@@ -177,9 +177,7 @@ def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
     assert u2i["user_id"].is_unique and (u2i["item_ids"].map(len) == 200).all()
 
 
-def test_a_job_alone_under_spark_submit_and_as_spark_plans_by_itself_gives_the_identical_table(
-    summary: dict, log: Path
-) -> None:
+def test_a_job_alone_with_spark_as_users_have_it_gives_the_identical_table(summary: dict, log: Path) -> None:
     before = rows(summary, "augmented_positives")
     version = table(summary, "augmented_positives").version()
     options = [part for key, value in AS_USERS_HAVE_IT.items() for part in ("--conf", f"{key}={value}")]
