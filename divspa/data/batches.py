@@ -58,7 +58,7 @@ def read_batches(
     augmented: bool,
     seed: int,
     shard: Shard = ALONE,
-    shuffle_rows: int = 400_000,
+    shuffle_rows: int = 200_000,
 ) -> Iterator[Batch]:
     """Yield one pass over the files, the last batch smaller than the rest.
 
