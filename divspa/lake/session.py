@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pyspark
 from pyspark import SparkConf, SparkContext
+from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 
 from divspa.config import Spark
@@ -127,8 +127,8 @@ def _event_log_options(folder: str) -> dict[str, str]:
 
 
 def _packages(needs_s3: bool) -> list[str]:
-    """What is to be fetched because it does not lie among pyspark's jars."""
-    jars = Path(pyspark.__file__).parent / "jars"
+    """What is to be fetched because it does not lie among Spark's jars."""
+    jars = Path(_find_spark_home()) / "jars"
     wanted = {"delta-spark": f"io.delta:delta-spark_2.13:{version('delta-spark')}"}
     if needs_s3:
         # hadoop-aws fits the Hadoop of its own version only.
@@ -148,6 +148,5 @@ def _require_classes(needs_s3: bool) -> None:
         except Exception as error:
             raise SetupError(
                 f"{package} is not on Spark's classpath",
-                remedy=f"give spark-submit `--packages {','.join(_packages(needs_s3))}`, or install divspa into the "
-                "environment whose spark-submit you run",
+                remedy=f"give spark-submit `--packages {','.join(_packages(needs_s3))}`",
             ) from error
