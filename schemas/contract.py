@@ -32,6 +32,11 @@ class Table:
     def column_names(self) -> list[str]:
         return [column.name for column in self.columns]
 
+    @property
+    def names_within_day(self) -> list[str]:
+        """The names of all columns but ds, which is the day that is replaced."""
+        return [name for name in self.column_names if name != "ds"]
+
 
 DS = Column("ds", "DATE", "Logical day of the run that wrote the row (UTC)")
 USER_ID = Column("user_id", "STRING", "User, as the click log names it")

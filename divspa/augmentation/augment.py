@@ -78,7 +78,7 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
     augmented = augment_pairs(inputs.pairs, states, shared, draws, tasks)
     augmented = augmented.withColumns({name: F.lit(value) for name, value in provenance.items()})
     lake.replace_day(AUGMENTED_POSITIVES, augmented, ds, unique=True)
-    names = [name for name in AUGMENTATION_SUMMARY.column_names if name != "ds"]
+    names = AUGMENTATION_SUMMARY.names_within_day
     lake.replace_day_with(AUGMENTATION_SUMMARY, [tuple(row[name] for name in names) for row in summary], ds)
     for kept in (users, states):
         kept.unpersist()

@@ -42,7 +42,7 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     lake.replace_day_with(COMPARISONS, comparisons, ds)
     test.close()
     results = [ModelResult(ranking.model, figures[ranking.model], ranking.exposures) for ranking in rankings]
-    names = [name for name in COMPARISONS.column_names if name != "ds"]
+    names = COMPARISONS.names_within_day
     named = [dict(zip(names, row, strict=True)) for row in comparisons]
     write_report(report_path(lake, ds), ds, results, named, test.popularity_N, config.evaluation.ks)
 

@@ -69,7 +69,7 @@ def recorded(lake: Lake, config: Config, run: Run) -> Iterator[None]:
 def _add(lake: Lake, row: dict[str, Any]) -> None:
     """Add a row to job_runs and clear the names, or warn."""
     try:
-        names = [name for name in JOB_RUNS.column_names if name != "ds"]
+        names = JOB_RUNS.names_within_day
         lake.append_with(JOB_RUNS, [tuple(row[name] for name in names)], row["ds"])
         lake.spark.conf.unset(TAG)
         for name in ("spark.jobGroup.id", "spark.job.description"):

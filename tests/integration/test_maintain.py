@@ -29,10 +29,7 @@ def write_metrics(lake: Lake, ds: date, value: float) -> None:
 
 def write_run(lake: Lake, ds: date, versions: dict[str, int]) -> None:
     row = ("v", "folder", "{}", versions, [1.0], [0.5], 0, 10, 1.0, False)
-    columns = ", ".join(
-        f"{column.name} {column.type}" for column in TRAINING_RUNS.columns if column.name not in ("ds", "model")
-    )
-    lake.replace_day(TRAINING_RUNS, lake.spark.createDataFrame([row], columns), ds, model="divspa")
+    lake.replace_day_with(TRAINING_RUNS, [row], ds, model="divspa")
 
 
 def values(lake: Lake, version: int | None = None, ds: date = DAY) -> list[float]:
