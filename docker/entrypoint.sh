@@ -16,6 +16,8 @@ case "${1:-}" in
       --resourceProfileId "$SPARK_RESOURCE_PROFILE_ID" --podName "$SPARK_EXECUTOR_POD_NAME"
     ;;
   *)
+    # Without a network a container may not know its own name, and Spark then does not start.
+    getent hosts "$(hostname)" > /dev/null || export SPARK_LOCAL_HOSTNAME=localhost
     exec divspa "$@"
     ;;
 esac

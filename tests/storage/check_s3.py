@@ -113,9 +113,9 @@ def test_job_runs_say_what_the_tables_say(run: subprocess.CompletedProcess[str])
         assert line["stage"] == row["stage"] and line["rows_written"] == row["rows_written"]
         for name, version in row["versions_written"].items():
             # Not by delta-rs's history(), which holds Python's lock while it waits for the server in this process.
-            commit = content(f"{name}/_delta_log/{version:020}.json").decode()
-            said = next(action["commitInfo"] for action in map(json.loads, commit.splitlines()) if "commitInfo" in action)
-            assert said["userMetadata"] == row["run_id"], name
+            lines = content(f"{name}/_delta_log/{version:020}.json").decode().splitlines()
+            commit = next(action["commitInfo"] for action in map(json.loads, lines) if "commitInfo" in action)
+            assert commit["userMetadata"] == row["run_id"], name
     assert runs[0]["rows_written"]["clicks"] == rows("clicks")
 
 
