@@ -111,13 +111,17 @@ def experiment(
         Path, typer.Option(help="A folder for results and lakes; a suite that was cut short goes on there.")
     ],
     page: Annotated[Path | None, typer.Option(help="Write the results to this Markdown file.")] = None,
+    data_sets: Annotated[str, typer.Option(help="Comma-separated: some of the suite's data sets.")] = "",
+    runs: Annotated[str, typer.Option(help="Comma-separated: some of its runs, with the bases they are over.")] = "",
+    seeds: Annotated[int, typer.Option(min=0, help="So many of its seeds; 0: all.")] = 0,
 ) -> None:
     """Train and rank a grid of settings over data sets and seeds, and say what the differences are worth."""
-    from divspa.experiments.suite import load_suite
+    from divspa.experiments.suite import load_suite, part_of
 
     shipped = _shipped(f"suites/{suite}.yaml")
     out = out.expanduser().resolve()
     loaded = load_suite(shipped if shipped.exists() else suite, out)
+    loaded = part_of(loaded, _listed(data_sets), _listed(runs), seeds)
     with step("starting Spark"):
         from divspa.config import Spark
         from divspa.experiments.page import page as page_of
@@ -128,7 +132,9 @@ def experiment(
 
         spark = spark_session(Spark())
     results = Experiment(loaded, spark, str(out)).run()
+    parts = {"data-sets": data_sets, "runs": runs, "seeds": seeds}
     command = f"divspa experiment --suite {suite} --out DIR"
+    command += "".join(f" --{name} {value}" for name, value in parts.items() if value)
     written = page_of(loaded.name, command, results, Lake(spark, str(out)).read(EXPERIMENT_METRICS))
     spark.stop()
     page = page or out / "results.md"

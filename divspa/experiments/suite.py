@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from divspa.config import Config, Section, fingerprint, load_config, read_mapping, validate_section
+from divspa.errors import ConfigError
 from divspa.models.checkpoint import DIVSPA
 from divspa.models.registry import model_settings
 from divspa.simulation.generator import generate
@@ -141,6 +142,26 @@ def load_suite(path: str | Path, out: Path) -> Suite:
     folder = Path(path).parent
     located = {name: data_set.located(name, folder, out) for name, data_set in suite.data_sets.items()}
     return suite.model_copy(update={"data_sets": located})
+
+
+def part_of(suite: Suite, data_sets: list[str], runs: list[str], seeds: int) -> Suite:
+    """Some of its data sets, some of its runs with the bases that they are over, its first seeds; [] and 0 are all.
+
+    Raises ConfigError for a name that the suite does not have.
+    """
+    names = [run.name for run in suite.runs]
+    for unknown, known in ((set(data_sets) - set(suite.data_sets), suite.data_sets), (set(runs) - set(names), names)):
+        if unknown:
+            raise ConfigError(f"The suite {suite.name} has no {', '.join(sorted(unknown))}", expected=", ".join(known))
+    wanted = set(runs or names)
+    wanted |= {run.over for run in suite.runs if run.name in wanted and run.over is not None}
+    return suite.model_copy(
+        update={
+            "data_sets": {name: place for name, place in suite.data_sets.items() if not data_sets or name in data_sets},
+            "runs": tuple(run for run in suite.runs if run.name in wanted),
+            "seeds": suite.seeds[: seeds or None],
+        }
+    )
 
 
 def _is_base(run: Run | None) -> bool:

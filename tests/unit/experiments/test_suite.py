@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from divspa.errors import ConfigError
-from divspa.experiments.suite import Suite, load_suite, runs_of, trial
+from divspa.experiments.suite import Suite, load_suite, part_of, runs_of, trial
 
+SUITES = Path(__file__).parents[3] / "conf" / "suites"
 LOG = {"clicks": {"path": "x", "user": "u", "item": "i", "time": "t"}}
 RUNS = [
     {"name": "popularity", "outside": "popularity"},
@@ -65,6 +66,29 @@ def test_a_trial_is_known_by_all_that_its_ranking_depends_on(tmp_path: Path) -> 
     assert len({trial.key for trial in first.values()}) == len(RUNS)
     assert first["popularity"].key == trials(suite(tmp_path), seed=2)["popularity"].key
     assert first["base"].key != trials(suite(tmp_path), seed=2)["base"].key
+
+
+def test_a_part_keeps_the_bases_of_its_runs_and_the_trials_of_the_whole(tmp_path: Path) -> None:
+    whole = suite(tmp_path)
+    part = part_of(whole, ["log"], ["wide", "popularity"], 1)
+    assert [run.name for run in part.runs] == ["popularity", "base", "wide"] and part.seeds == (1,)
+    assert trials(part)["wide"].key == trials(whole)["wide"].key
+    assert part_of(whole, [], [], 0) == whole
+    with pytest.raises(ConfigError, match="has no wider"):
+        part_of(whole, [], ["wider"], 0)
+    with pytest.raises(ConfigError, match="has no logs"):
+        part_of(whole, ["logs"], [], 0)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SUITES.glob("*.yaml")))
+def test_the_suites_that_are_shipped_plan_their_trials(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIVSPA_DATA", str(tmp_path))
+    shipped = load_suite(SUITES / f"{name}.yaml", tmp_path)
+    for data_set in shipped.data_sets:
+        for run in runs_of(shipped, data_set):
+            assert trial(shipped, data_set, run, 1, {}, {}).key
 
 
 @pytest.mark.parametrize(
