@@ -15,6 +15,7 @@ from divspa.progress import step
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.fit import Job
 from divspa.training.launch import launch
+from divspa.training.tracking import TrainedModel, require_tracking, track
 from divspa.training.validation import Validation
 from schemas import (
     AUGMENTED_POSITIVES,
@@ -58,6 +59,7 @@ def _train_and_publish(
     rows: int,
     reads: Table,
 ) -> None:
+    require_tracking()
     versions = {
         table.name: lake.version(table) for table in (reads, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY)
     }
@@ -82,11 +84,12 @@ def _train_and_publish(
         progress = launch(lake.spark, job, advance)
     checkpoint = Checkpoint.load(folder)
     _publish_embeddings(lake, ds, name, checkpoint, lake.read_day(ITEM_FEATURES, ds))
+    trained = TrainedModel(ds, name, checkpoint.version, folder.removeprefix(lake.root + "/"), versions)
     run = (
-        checkpoint.version,
-        folder.removeprefix(lake.root + "/"),
+        trained.model_version,
+        trained.checkpoint,
         config.model_dump_json(),
-        versions,
+        trained.versions,
         progress.losses,
         progress.scores,
         progress.best_epoch,
@@ -95,6 +98,7 @@ def _train_and_publish(
         progress.resumed,
     )
     lake.replace_day_with(TRAINING_RUNS, [run], ds, model=name)
+    track(trained, config, progress)
 
 
 def read_validation(lake: Lake, ds: date, version: int) -> Validation | None:
