@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyspark.sql import functions as F
 
 from divspa.config import Config
+from divspa.evaluation.facts import gather_facts
 from divspa.evaluation.report import ModelResult, write_report
 from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
 from divspa.evaluation.test_set import Ranking, TestSet
@@ -40,11 +41,12 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     lake.replace_day_with(METRICS, rows, ds)
     comparisons = list(compare_rankings(rankings, config))
     lake.replace_day_with(COMPARISONS, comparisons, ds)
+    facts = gather_facts(lake, config, ds, test, rankings)
     test.close()
     results = [ModelResult(ranking.model, figures[ranking.model], ranking.exposures) for ranking in rankings]
     names = COMPARISONS.names_within_day
     named = [dict(zip(names, row, strict=True)) for row in comparisons]
-    write_report(report_path(lake, ds), ds, results, named, test.popularity_N, config.evaluation.ks)
+    write_report(report_path(lake, ds), ds, results, named, facts, test.popularity_N, config.evaluation.ks)
 
 
 def report_path(lake: Lake, ds: date) -> str:

@@ -11,7 +11,9 @@ import jinja2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
+from divspa.evaluation.facts import Facts, Training
 from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -37,22 +39,27 @@ def write_report(
     ds: date,
     results: list[ModelResult],
     comparisons: list[dict[str, Any]],
+    facts: Facts,
     popularity_N: np.ndarray,
     ks: tuple[int, ...],
 ) -> None:
-    """Render metrics, comparisons and plots into one HTML file; `comparisons` are the rows of that table."""
+    """Render metrics, comparisons, facts and plots into one HTML file; `comparisons` are the rows of that table."""
     names = [name for k in ks for name in (f"hr@{k}", f"ndcg@{k}")]
     names += [f"{metric}@{k}" for k in ks for metric in ("distinct", "coverage", "gini", "entropy", "novelty")]
     plots = [
         _plot("Items shown, from the most to the least shown", lambda axes: _exposure_curves(axes, results, ks)),
         _plot("Share of the lists by popularity of the item", lambda axes: _tail(axes, results, popularity_N, ks)),
+        _plot("Share of the catalogue in all lists together", lambda axes: _coverage(axes, results, ks)),
     ]
+    learning = _plot("Score on the split valid after each pass", lambda axes: _learning(axes, facts.trainings))
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     html = page.render(
         ds=ds,
         results=results,
         names=names,
         plots=plots,
+        learning=learning,
+        facts=facts,
         items=len(popularity_N),
         ks=ks,
         parts=PARTS,
@@ -79,6 +86,26 @@ def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray, ks: 
         shown = np.bincount(bin_N, weights=result.exposures[k][order_N], minlength=10)
         axes.plot(np.arange(1, 11), shown / max(shown.sum(), 1), line, marker="o", color="black", label=result.model)
     axes.set(xlabel="tenth of the clicks, most popular items first", ylabel=f"share of places in the top {k}")
+    axes.legend()
+
+
+def _coverage(axes: Axes, results: list[ModelResult], ks: tuple[int, ...]) -> None:
+    for result, line in zip(results, LINES, strict=False):
+        shares = [result.metrics[f"coverage@{k}"] for k in ks]
+        axes.plot(ks, shares, line, marker="o", color="black", label=result.model)
+    axes.set(xlabel="k", ylabel="share of the catalogue", ylim=(0, None))
+    axes.legend()
+
+
+def _learning(axes: Axes, trainings: list[Training]) -> None:
+    """The kept pass is the filled mark. Nothing is drawn where nothing is held out."""
+    for training, line in zip(trainings, LINES[1:], strict=False):
+        passes = np.arange(1, len(training.scores) + 1)
+        axes.plot(passes, training.scores, line, marker="o", fillstyle="none", color="black", label=training.model)
+        if training.scores:
+            axes.plot(passes[training.best_epoch], training.scores[training.best_epoch], "o", color="black")
+    axes.set(xlabel="pass", ylabel="NDCG without a cut")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
 
 

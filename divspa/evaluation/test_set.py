@@ -1,7 +1,7 @@
 """The test split of a day as questions to a model, and the answers: ranks of the test events, lists, exposure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -20,6 +20,7 @@ from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, U
 from schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
+SAMPLE = 3
 RANKED = "user_key bigint, train_items int, asked array<int>, ranks array<int>, top array<int>"
 POPULARITY = "popularity"
 
@@ -30,7 +31,8 @@ class Ranking:
 
     `rank_T` counts from 0, and is the size of the catalogue for an item outside it, whose popularity is 0;
     `train_items_T` is how many distinct items the user had; `exposures` counts for each k how often each of the N
-    catalogue items stands in a top k.
+    catalogue items stands in a top k. `lists` holds the item indices of the longest list, best first, of the users of
+    TestSet.sample.
     """
 
     model: str
@@ -41,13 +43,15 @@ class Ranking:
     popularity_T: NDArray[np.int64]
     train_items_T: NDArray[np.int32]
     exposures: dict[int, NDArray[np.int64]]
+    lists: dict[int, NDArray[np.int64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class TestSet:
     """What is asked. `questions` has one row a user with test events: user_key, asked, clicked and train_items.
 
-    Catalogue item row n has index `index_N` and `popularity_N` training clicks.
+    Catalogue item row n has index `index_N` and `popularity_N` training clicks. `sample` has the user_key of a few
+    users, drawn by a hash, whose lists are kept to be looked at.
     """
 
     __test__ = False  # nothing for pytest to collect
@@ -58,6 +62,7 @@ class TestSet:
     questions: DataFrame
     index_N: NDArray[np.int64]
     popularity_N: NDArray[np.int64]
+    sample: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, lake: Lake, evaluation: Evaluation, ds: date) -> "TestSet":
@@ -77,7 +82,10 @@ class TestSet:
             had = had.withColumn("clicked", F.array().cast("array<int>"))
         items = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity").orderBy("item_index").toArrow()
         index_N, popularity_N = (items[name].to_numpy() for name in ("item_index", "popularity"))
-        return cls(lake, ds, evaluation.ks, asked.join(had, "user_key").persist(), index_N, popularity_N)
+        questions = asked.join(had, "user_key").persist()
+        sample = questions.select("user_key").orderBy(F.xxhash64("user_key", F.lit("sample")), "user_key").take(SAMPLE)
+        users = tuple(row["user_key"] for row in sample)
+        return cls(lake, ds, evaluation.ks, questions, index_N, popularity_N, users)
 
     def close(self) -> None:
         """Let go of the questions."""
@@ -130,13 +138,15 @@ class TestSet:
         exposures = {k: np.zeros(len(self.index_N), np.int64) for k in self.ks}
         for k, exposure_N in exposures.items():
             exposure_N[counts["row"].to_numpy()] = counts[str(k)].to_numpy()
+        sampled = ranked.where(F.col("user_key").isin(*self.sample)).select("user_key", "top").collect()
+        rows = {row["user_key"]: np.array(row["top"]) for row in sampled}
+        lists = {user: self.index_N[row_K[row_K >= 0]] for user, row_K in rows.items()}
         ranked.unpersist()
         asked_T = events["asked"].to_numpy()
         names = "user_key", "event", "ranks", "train_items"
         user_key_T, event_T, rank_T, train_items_T = (events[name].to_numpy() for name in names)
-        return Ranking(
-            model, user_key_T, event_T, asked_T, rank_T, self._popularity_of(asked_T), train_items_T, exposures
-        )
+        popularity_T = self._popularity_of(asked_T)
+        return Ranking(model, user_key_T, event_T, asked_T, rank_T, popularity_T, train_items_T, exposures, lists)
 
     def metrics(self, ranking: Ranking) -> dict[tuple[str, str], float]:
         """Every figure of a ranking by slice and metric; the slice `all` has the diversity too."""

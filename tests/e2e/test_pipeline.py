@@ -80,7 +80,7 @@ def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
     assert set(summary["models"]) == {"popularity", "youtube_dnn", "divspa"}
     for name in ("youtube_dnn", "divspa"):
         assert summary["models"][name]["hr@100"] > 1.5 * 100 / 800, summary["models"][name]
-    assert Path(summary["report"]).read_text().count("data:image/png") == 2
+    assert Path(summary["report"]).read_text().count("data:image/png") == 4
 
 
 def test_every_table_is_written_and_holds_what_its_contract_says(summary: dict) -> None:
