@@ -61,6 +61,12 @@ def run(
 
 
 @app.command()
+def report(config: ConfigFile, ds: Day, overrides: Overrides = None) -> None:
+    """Rank the day's models on its test events again, and write metrics, comparisons and the HTML report anew."""
+    _run(load_config(config, overrides or []), _day(ds), "evaluate", "evaluate", as_json=False)
+
+
+@app.command()
 def maintain(config: ConfigFile, ds: Day, overrides: Overrides = None) -> None:
     """Join small files, delete days past their time, and remove files that nobody can need."""
     _run(load_config(config, overrides or []), _day(ds), "maintain", "maintain", as_json=False)
