@@ -1,15 +1,13 @@
 """Files on an S3 server of the same process (moto), as on a local disk."""
 
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
+from s3_server import s3_server
 
 from divspa.data.batches import read_batches
 from divspa.storage import S3, locate, make_folder, read_file, remove_folder, write_file
@@ -17,18 +15,8 @@ from divspa.storage import S3, locate, make_folder, read_file, remove_folder, wr
 
 @pytest.fixture(scope="module")
 def bucket() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "testing-key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
-        patch.setenv("AWS_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        boto3.client("s3").create_bucket(Bucket="bucket")
-        yield "s3a://bucket"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.mark.parametrize("where", ["disk", "s3"])
