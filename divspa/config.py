@@ -217,7 +217,7 @@ class DivSPA(Section):
     sampling: Literal["uniform", "importance", "beta"] = "importance"
     alpha: Annotated[float, Field(gt=0)] = 0.5
     weighting: Literal["clamp", "softmax"] = "clamp"
-    draws: Annotated[int, Field(ge=1)] = 2
+    draws: Annotated[int, Field(ge=1)] = 1
     beta: Annotated[float, Field(ge=0)] = 0.5
     mixup: Literal["output", "representation"] = "output"
     weights: Literal["teacher", "student"] = "teacher"

@@ -21,7 +21,7 @@ from schemas import TABLES
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DAY = "2024-01-14"
-SMALL = ["training.epochs=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
+SMALL = ["training.epochs=2", "divspa.draws=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
 SETS = [part for setting in SMALL for part in ("--set", setting)]
 # The small settings of conftest.py taken back.
 AS_USERS_HAVE_IT = {

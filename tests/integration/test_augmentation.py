@@ -32,7 +32,7 @@ WORLD = Positives(pairs=1500, users=150, items=200, embeddings=Embeddings(8, 5))
 
 
 def config(**settings: Any) -> Config:
-    return Config.model_validate({"clicks": CLICKS, "spark": {"partitions": 2}, **settings})
+    return Config.model_validate({"clicks": CLICKS, "spark": {"partitions": 2}, "divspa": {"draws": 2}, **settings})
 
 
 @pytest.fixture(scope="module")
