@@ -17,6 +17,8 @@ from divspa.models.checkpoint import DIVSPA
 from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS
 
 COMPARED = ("hr", "ndcg")
+# Users whose lists the report shows.
+SAMPLE = 3
 
 
 def evaluate(lake: Lake, config: Config, ds: date) -> None:
@@ -25,11 +27,11 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     Test events are held on the driver as arrays, 32 bytes each. Raises MissingTableError when no model or no test event
     is there.
     """
-    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA))
-    versions = {row["model"]: row["model_version"] for row in runs.select("model", "model_version").collect()}
-    test = TestSet.of(lake, config.evaluation, ds)
-    rankings = [test.rank_popularity()]
-    rankings += [test.rank_model(model) for model in sorted(versions, key=lambda name: name == DIVSPA)]
+    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA)).collect()
+    runs.sort(key=lambda run: run["model"] == DIVSPA)
+    versions = {run["model"]: run["model_version"] for run in runs}
+    test = TestSet.of(lake, config.evaluation, ds, sample=SAMPLE)
+    rankings = [test.rank_popularity(), *map(test.rank_model, versions)]
     events = pa.concat_tables(events_of(ranking, versions.get(ranking.model, "")) for ranking in rankings)
     lake.replace_day(EVENT_RANKS, lake.spark.createDataFrame(events), ds, unique=True)
     figures = {ranking.model: test.metrics(ranking) for ranking in rankings}
@@ -41,7 +43,7 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     lake.replace_day_with(METRICS, rows, ds)
     comparisons = list(compare_rankings(rankings, config))
     lake.replace_day_with(COMPARISONS, comparisons, ds)
-    facts = gather_facts(lake, config, ds, test, rankings)
+    facts = gather_facts(config, test, rankings, runs)
     test.close()
     results = [ModelResult(ranking.model, figures[ranking.model], ranking.exposures) for ranking in rankings]
     names = COMPARISONS.names_within_day

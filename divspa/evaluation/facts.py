@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from divspa.config import Config
 from divspa.errors import MissingTableError
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
-from divspa.models.checkpoint import DIVSPA
-from schemas import AUGMENTATION_SUMMARY, FEATURE_GATES, ITEM_FEATURES, TRAINING_RUNS, USER_FEATURES, VOCABULARY
-from schemas.vocabulary import ITEM_FIELD
+from schemas import AUGMENTATION_SUMMARY, FEATURE_GATES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
 LISTED = 10
 COUNTED = {"users": "users", "train_clicks": "clicks before the cutoff", "test_clicks": "clicks after it"}
@@ -49,29 +48,24 @@ class Facts:
     users: list[Shown]
 
 
-def gather_facts(lake: Lake, config: Config, ds: date, test: TestSet, rankings: list[Ranking]) -> Facts:
-    """Read them from the day's tables: small ones whole, of the large ones the rows of a few users."""
-    return Facts(
-        _data(lake, config, ds), _trainings(lake, config, ds), _ways(lake, ds), _users(lake, ds, test, rankings)
-    )
+def gather_facts(config: Config, test: TestSet, rankings: list[Ranking], runs: list[Row]) -> Facts:
+    """Read them from the day's tables: small ones whole, of the large ones the rows of a few users.
 
-
-def _data(lake: Lake, config: Config, ds: date) -> dict[str, int]:
-    whole = lake.read_day(FEATURE_GATES, ds).where("field = ''").select("figure", "value")
-    figures = dict(whole.collect())
-    counts = lake.read_day(VOCABULARY, ds).groupBy(F.col("field") == ITEM_FIELD).count()
-    values = dict(counts.collect())
-    data = {label: int(figures[name]) for name, label in COUNTED.items() if name in figures}
-    data["items"] = values.get(True, 0)
-    data["fields beside the item id"] = len(config.user_fields) + len(config.item_fields)
-    data["features (values of all fields)"] = sum(values.values())
-    return data
-
-
-def _trainings(lake: Lake, config: Config, ds: date) -> list[Training]:
-    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA)).collect()
+    `runs` are the rows of training_runs, in the order to be shown.
+    """
     names = "model", "losses", "scores", "best_epoch", "seconds"
-    return [Training(*(run[name] for name in names)) for run in sorted(runs, key=lambda run: run["model"] == DIVSPA)]
+    trainings = [Training(*(run[name] for name in names)) for run in runs]
+    return Facts(_data(config, test), trainings, _ways(test.lake, test.ds), _users(test, rankings))
+
+
+def _data(config: Config, test: TestSet) -> dict[str, int]:
+    whole = test.lake.read_day(FEATURE_GATES, test.ds).where("field = ''").select("figure", "value")
+    figures = dict(whole.collect())
+    data = {label: int(figures[name]) for name, label in COUNTED.items() if name in figures}
+    data["items"] = len(test.index_N)
+    data["fields beside the item id"] = len(config.user_fields) + len(config.item_fields)
+    data["features (values of all fields)"] = test.lake.read_day(VOCABULARY, test.ds).count()
+    return data
 
 
 def _ways(lake: Lake, ds: date) -> list[dict[str, Any]]:
@@ -83,9 +77,9 @@ def _ways(lake: Lake, ds: date) -> list[dict[str, Any]]:
     return [row.asDict() for row in sorted(rows, key=lambda row: (row["way"] == "all", row["way"]))]
 
 
-def _users(lake: Lake, ds: date, test: TestSet, rankings: list[Ranking]) -> list[Shown]:
+def _users(test: TestSet, rankings: list[Ranking]) -> list[Shown]:
     chosen = F.col("user_key").isin(*test.sample)
-    states = lake.read_day(USER_FEATURES, ds, as_of="cutoff").where(chosen)
+    states = test.lake.read_day(USER_FEATURES, test.ds, as_of="cutoff").where(chosen)
     rows = states.select("user_key", "user_id", "history", "history_length").collect()
     asked = dict(test.questions.where(chosen).select("user_key", "asked").collect())
     pasts = {row["user_key"]: row["history"][: row["history_length"]][-LISTED:] for row in rows}
@@ -93,7 +87,7 @@ def _users(lake: Lake, ds: date, test: TestSet, rankings: list[Ranking]) -> list
         ranking.model: {user: found[:LISTED].tolist() for user, found in ranking.lists.items()} for ranking in rankings
     }
     needed = [*pasts.values(), *asked.values(), *(found for of_users in lists.values() for found in of_users.values())]
-    name = _names(lake, ds, {int(item) for items in needed for item in items})
+    name = _names(test.lake, test.ds, {int(item) for items in needed for item in items})
     return [
         Shown(
             row["user_id"],

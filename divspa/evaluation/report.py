@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from divspa.evaluation.facts import Facts, Training
+from divspa.evaluation.facts import LISTED, Facts, Training
 from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -60,6 +60,7 @@ def write_report(
         plots=plots,
         learning=learning,
         facts=facts,
+        listed=LISTED,
         items=len(popularity_N),
         ks=ks,
         parts=PARTS,

@@ -20,7 +20,6 @@ from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, U
 from schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
-SAMPLE = 3
 RANKED = "user_key bigint, train_items int, asked array<int>, ranks array<int>, top array<int>"
 POPULARITY = "popularity"
 
@@ -65,8 +64,8 @@ class TestSet:
     sample: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, lake: Lake, evaluation: Evaluation, ds: date) -> "TestSet":
-        """Read the day's test split. Raises MissingTableError when there is none."""
+    def of(cls, lake: Lake, evaluation: Evaluation, ds: date, *, sample: int = 0) -> "TestSet":
+        """Read the day's test split, and draw so many users. Raises MissingTableError when there is none."""
         test = lake.read_day(EXAMPLES, ds, split="test")
         if evaluation.drop_seen:
             test = test.where("NOT seen")
@@ -83,8 +82,8 @@ class TestSet:
         items = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity").orderBy("item_index").toArrow()
         index_N, popularity_N = (items[name].to_numpy() for name in ("item_index", "popularity"))
         questions = asked.join(had, "user_key").persist()
-        sample = questions.select("user_key").orderBy(F.xxhash64("user_key", F.lit("sample")), "user_key").take(SAMPLE)
-        users = tuple(row["user_key"] for row in sample)
+        drawn = questions.select("user_key").orderBy(F.xxhash64("user_key", F.lit("sample")), "user_key")
+        users = tuple(row["user_key"] for row in drawn.take(sample)) if sample else ()
         return cls(lake, ds, evaluation.ks, questions, index_N, popularity_N, users)
 
     def close(self) -> None:
@@ -138,15 +137,18 @@ class TestSet:
         exposures = {k: np.zeros(len(self.index_N), np.int64) for k in self.ks}
         for k, exposure_N in exposures.items():
             exposure_N[counts["row"].to_numpy()] = counts[str(k)].to_numpy()
-        sampled = ranked.where(F.col("user_key").isin(*self.sample)).select("user_key", "top").collect()
-        rows = {row["user_key"]: np.array(row["top"]) for row in sampled}
-        lists = {user: self.index_N[row_K[row_K >= 0]] for user, row_K in rows.items()}
+        lists = self._sampled_lists(ranked) if self.sample else {}
         ranked.unpersist()
         asked_T = events["asked"].to_numpy()
         names = "user_key", "event", "ranks", "train_items"
         user_key_T, event_T, rank_T, train_items_T = (events[name].to_numpy() for name in names)
         popularity_T = self._popularity_of(asked_T)
         return Ranking(model, user_key_T, event_T, asked_T, rank_T, popularity_T, train_items_T, exposures, lists)
+
+    def _sampled_lists(self, ranked: DataFrame) -> dict[int, NDArray[np.int64]]:
+        sampled = ranked.where(F.col("user_key").isin(*self.sample)).select("user_key", "top").collect()
+        rows = {row["user_key"]: np.array(row["top"]) for row in sampled}
+        return {user: self.index_N[row_K[row_K >= 0]] for user, row_K in rows.items()}
 
     def metrics(self, ranking: Ranking) -> dict[tuple[str, str], float]:
         """Every figure of a ranking by slice and metric; the slice `all` has the diversity too."""
