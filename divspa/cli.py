@@ -155,17 +155,23 @@ def bench_retrieval(
     dim: Annotated[int, typer.Option(min=1)] = 32,
     top_k: Annotated[int, typer.Option("--top-k", min=1)] = 20,
     plan: Annotated[str, typer.Option(help="auto, broadcast, sharded or routed.")] = "auto",
-    peer: Annotated[str, typer.Option(help="Comma-separated: als.")] = "",
+    recall_floor: Annotated[float, typer.Option(min=0, max=1, help="Of a routed search and of hnswlib.")] = 0.98,
+    peer: Annotated[str, typer.Option(help="Comma-separated: als, hnswlib.")] = "",
+    peer_users: Annotated[
+        int, typer.Option(min=0, help="ALS and hnswlib search for so many users, brought to the time of all.")
+    ] = 0,
+    scaling: Annotated[bool, typer.Option("--scaling", help="Compare two workers of one core with one.")] = False,
     seed: int = 17,
     as_json: AsJson = False,
 ) -> None:
-    """Top-k search over Spark, beside FAISS by itself and, as a peer, Spark's own ALS."""
+    """Top-k search over Spark, beside FAISS by itself and, as peers, Spark's own ALS and hnswlib."""
     if plan not in ("auto", "broadcast", "sharded", "routed"):
         raise ConfigError("The option --plan is unknown", expected="auto, broadcast, sharded or routed", found=plan)
     with _measuring("retrieval", as_json) as write:
+        from divspa.bench.retrieval import Asked
         from divspa.bench.retrieval import bench_retrieval as measure
 
-        write(measure(users, items, dim, top_k, plan, _listed(peer), seed))
+        write(measure(Asked(users, items, dim, top_k, plan, recall_floor, peer_users, scaling, seed), _listed(peer)))
 
 
 @bench.command("augment")

@@ -20,7 +20,7 @@ CHECKED = 1000
 def run(users: str, items: str, top_k: int, threads: int, clusters: int, nprobe: int, exact: str) -> dict[str, float]:
     """Search, and save the exact results of the first queries to the file `exact` (npy, int64)."""
     faiss.omp_set_num_threads(threads)
-    queries_ND, vectors_MD = _read(users), _read(items)
+    queries_ND, vectors_MD = read_vectors(users), read_vectors(items)
     started, cpu = time.perf_counter(), time.process_time()
     index = built(vectors_MD, clusters, nprobe)
     _, found_NK = index.search(queries_ND, top_k)
@@ -38,7 +38,7 @@ def recall(found_QK: NDArray[np.int64], exact_QK: NDArray[np.int64]) -> float:
     return float(np.mean(hits))
 
 
-def _read(path: str) -> NDArray[np.float32]:
+def read_vectors(path: str) -> NDArray[np.float32]:
     """Vectors in ascending order of id, so that a row's number is its id."""
     table = pq.read_table(path, columns=["id", "vector"]).combine_chunks()
     order = np.argsort(table["id"].to_numpy())

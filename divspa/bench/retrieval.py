@@ -1,10 +1,10 @@
-"""How fast and how right top-k search is, beside FAISS by itself and Spark's own ALSModel.recommendForAllUsers."""
+"""How fast and how right top-k search is, beside FAISS by itself and, as peers, Spark's own ALSModel and hnswlib."""
 
 import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.bench.measure import Cost, measured, reference
-from divspa.bench.raw_faiss import CHECKED, recall
+from divspa.bench.peers import peer_python, run_peer
+from divspa.bench.raw_faiss import CHECKED, read_vectors, recall
 from divspa.bench.vectors import Embeddings
 from divspa.config import Spark
 from divspa.errors import ConfigError
@@ -22,37 +23,61 @@ from divspa.lake.session import spark_session
 from divspa.retrieval import SearchReport, SearchSettings, search
 
 Plan = Literal["auto", "broadcast", "sharded", "routed"]
-PEERS = ("raw_faiss", "als")
+PEERS = ("als", "hnswlib")
+WORKER_MB = 3072
 
 
-def bench_retrieval(
-    users: int, items: int, dim: int, top_k: int, plan: Plan, peers: list[str], seed: int = 17
-) -> dict[str, Any]:
-    """Search the `top_k` of `items` vectors for each of `users` vectors; peers are of `raw_faiss` and `als`.
+@dataclass(frozen=True)
+class Asked:
+    """A search to measure; `peer_users` of 0 gives Spark's ALS and hnswlib all the queries."""
 
-    Ours runs from embeddings in parquet to Spark's noop sink (`seconds`) and once more to a Delta table
-    (`delta_seconds`), after a small search that warms the workers; the recall is taken from the Delta table, on other
-    queries than those that nprobe was tuned on. Raises ConfigError for an unknown peer.
+    users: int
+    items: int
+    dim: int
+    top_k: int
+    plan: Plan = "auto"
+    recall_floor: float = 0.98
+    peer_users: int = 0
+    scaling: bool = False
+    seed: int = 17
+
+    @property
+    def settings(self) -> SearchSettings:
+        return SearchSettings(plan=self.plan, recall_floor=self.recall_floor, seed=self.seed)
+
+
+def bench_retrieval(asked: Asked, peers: list[str]) -> dict[str, Any]:
+    """Search the best of the items for each user, beside FAISS by itself and the peers, of `als` and `hnswlib`.
+
+    Ours runs from embeddings in parquet to a committed Delta table, after a small search that warms the workers; the
+    recall is that of the table, on other queries than those that nprobe was tuned on. With `scaling`, two workers of
+    one core each are compared with one. Raises ConfigError for an unknown peer.
     """
     if unknown := sorted(set(peers) - set(PEERS)):
-        raise ConfigError(f"No such reference: {', '.join(unknown)}", expected=" or ".join(PEERS))
+        raise ConfigError(f"No such peer: {', '.join(unknown)}", expected=" or ".join(PEERS))
     spark = spark_session(Spark())
     with tempfile.TemporaryDirectory(prefix="divspa-bench-") as name:
         folder = Path(name)
-        _write_embeddings(spark, folder, users, items, Embeddings(dim, seed))
-        settings = SearchSettings(plan=plan, seed=seed)
-        to_noop, report = _searched(spark, folder, top_k, settings, _to_noop)
-        to_delta, _ = _searched(spark, folder, top_k, settings, lambda found: _to_delta(found, folder / "found"))
+        _write_embeddings(spark, folder, asked)
+        ours, report = searched(spark, folder, asked)
         cores = spark.sparkContext.defaultParallelism
-        raw, exact_QK = _raw_faiss(folder, top_k, cores, report)
-        references = {"raw_faiss": _line(to_noop, raw, users)} if "raw_faiss" in peers else {}
+        raw, exact_QK = _raw_faiss(folder, asked.top_k, cores, report)
+        theirs = {"raw_faiss": raw}
         if "als" in peers:
-            references["als"] = _line(to_noop, _als(spark, folder, dim, top_k), users)
-        return {
+            theirs["als"] = _als(spark, folder, asked)
+        if "hnswlib" in peers:
+            theirs["hnswlib"] = _hnswlib(folder, asked, cores, exact_QK)
+        result = {
             "bench": "retrieval",
-            "sizes": {"users": users, "items": items, "dim": dim, "top_k": top_k, "cores": cores},
-            "ours": to_noop.as_json(users) | {"delta_seconds": round(to_delta.seconds, 3)},
-            "references": references,
+            "sizes": {
+                "users": asked.users,
+                "items": asked.items,
+                "dim": asked.dim,
+                "top_k": asked.top_k,
+                "cores": cores,
+            },
+            "ours": ours.as_json(asked.users),
+            "references": {peer: _line(ours, cost, asked.users) for peer, cost in theirs.items()},
             "recall": _recall_of(spark, folder, exact_QK),
             "recall_tuned": round(report.recall, 4),
             "plan": report.plan,
@@ -60,32 +85,28 @@ def bench_retrieval(
             "clusters": report.clusters,
             "shards": report.shards,
         }
+        return result | ({"scaling": _scaling(spark, folder, asked)} if asked.scaling else {})
 
 
-def _write_embeddings(spark: SparkSession, folder: Path, users: int, items: int, embeddings: Embeddings) -> None:
-    embeddings.write(spark, str(folder / "users"), users, part=0)
-    embeddings.write(spark, str(folder / "items"), items, part=1)
+def _write_embeddings(spark: SparkSession, folder: Path, asked: Asked) -> None:
+    embeddings = Embeddings(asked.dim, asked.seed)
+    embeddings.write(spark, str(folder / "users"), asked.users, part=0)
+    embeddings.write(spark, str(folder / "items"), asked.items, part=1)
 
 
-def _searched(
-    spark: SparkSession, folder: Path, top_k: int, settings: SearchSettings, write: Callable[[DataFrame], None]
-) -> tuple[Cost, SearchReport]:
-    """One whole search, after a tiny one that starts the workers."""
+def searched(spark: SparkSession, folder: Path, asked: Asked) -> tuple[Cost, SearchReport]:
+    """One whole search to the Delta table `found`, after a tiny one that starts the workers."""
     users, items = (spark.read.parquet(str(folder / side)) for side in ("users", "items"))
     few = items.limit(100)
-    _to_noop(search(few, few, 1)[0])
+    _write(search(few, few, 1)[0], folder)
     with measured() as cost:
-        found, report = search(users, items, top_k, settings)
-        write(found)
+        found, report = search(users, items, asked.top_k, asked.settings)
+        _write(found, folder)
     return cost, report
 
 
-def _to_noop(found: DataFrame) -> None:
-    found.write.format("noop").mode("overwrite").save()
-
-
-def _to_delta(found: DataFrame, path: Path) -> None:
-    found.write.format("delta").mode("overwrite").save(str(path))
+def _write(found: DataFrame, folder: Path) -> None:
+    found.write.format("delta").mode("overwrite").save(str(folder / "found"))
 
 
 def _raw_faiss(folder: Path, top_k: int, threads: int, report: SearchReport) -> tuple[dict[str, float], np.ndarray]:
@@ -105,22 +126,49 @@ def _raw_faiss(folder: Path, top_k: int, threads: int, report: SearchReport) -> 
     return json.loads(done.stdout), np.load(exact)
 
 
-def _als(spark: SparkSession, folder: Path, dim: int, top_k: int) -> dict[str, float]:
-    """Spark's own all-pairs recommendation with these vectors as factors.
+def _als(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float]:
+    """Spark's own all-pairs recommendation with these vectors as factors; the cost is linear in the users.
 
     The model is saved after a fit of one rating, and its factors are replaced: fitting is not what is compared.
     """
     one = spark.createDataFrame([(0, 0, 1.0)], "user int, item int, rating float")
-    path = folder / "als"
-    ALS(rank=dim, maxIter=1).fit(one).write().overwrite().save(str(path))
-    for side, factors in (("users", "userFactors"), ("items", "itemFactors")):
-        vectors = spark.read.parquet(str(folder / side))
+    path, few = folder / "als", asked.peer_users or asked.users
+    ALS(rank=asked.dim, maxIter=1).fit(one).write().overwrite().save(str(path))
+    for side, factors, rows in (("users", "userFactors", few), ("items", "itemFactors", asked.items)):
+        vectors = spark.read.parquet(str(folder / side)).where(F.col("id") < rows)
         renamed = vectors.select(F.col("id").cast("int").alias("id"), F.col("vector").alias("features"))
         renamed.write.mode("overwrite").parquet(str(path / factors))
     model = ALSModel.load(str(path))
     with measured() as cost:
-        _to_noop(model.recommendForAllUsers(top_k))
-    return {"seconds": cost.seconds, "cpu_seconds": cost.cpu_seconds, "peak_gb": cost.peak_gb}
+        model.recommendForAllUsers(asked.top_k).write.format("noop").mode("overwrite").save()
+    scaled = cost.seconds * asked.users / few
+    return {"seconds": scaled, "users_run": few, "cpu_seconds": cost.cpu_seconds, "peak_gb": cost.peak_gb}
+
+
+def _hnswlib(folder: Path, asked: Asked, threads: int, exact_QK: np.ndarray) -> dict[str, float]:
+    """hnswlib in one process of its own environment, its `ef` raised until it has our floor's recall."""
+    few = asked.peer_users or asked.users
+    for name, rows in (("items", asked.items), ("users", max(few, len(exact_QK)))):
+        np.save(folder / f"{name}.npy", read_vectors(str(folder / name))[:rows])
+    np.save(folder / "exact_ids.npy", exact_QK)
+    python = peer_python("hnswlib", ["hnswlib==0.8.0", "numpy<2"])
+    said = json.loads(run_peer(python, "hnsw.py", folder, asked.recall_floor, threads))
+    seconds = said["build_seconds"] + said.pop("search_seconds") * asked.users / max(few, len(exact_QK))
+    return {"seconds": seconds, "users_run": max(few, len(exact_QK)), **said}
+
+
+def _scaling(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float]:
+    """The same search by one worker of one core and by two, on Spark's cluster of processes on this machine."""
+    spark.stop()
+    seconds = [_seconds_with(folder, asked, workers) for workers in (1, 2)]
+    return {"one_worker": seconds[0], "two_workers": seconds[1], "speedup": round(seconds[0] / seconds[1], 3)}
+
+
+def _seconds_with(folder: Path, asked: Asked, workers: int) -> float:
+    master = f"local-cluster[{workers},1,{WORKER_MB}]"
+    command = [sys.executable, "-m", "divspa.bench.workers", str(folder), master, json.dumps(asdict(asked))]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _line(ours: Cost, theirs: dict[str, float], users: int) -> dict[str, float]:

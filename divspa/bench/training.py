@@ -66,9 +66,8 @@ def _torch_rechub(
     python = peer_python(
         "torch_rechub", ["torch-rechub==0.3.0", f"torch=={torch.__version__.split('+')[0]}", "numpy<2"]
     )
-    seconds = run_peer(
-        python, "rechub.py", folder / "arrays.npz", items, batch_size, NEGATIVES, torch.get_num_threads()
-    )
+    said = run_peer(python, "rechub.py", folder / "arrays.npz", items, batch_size, NEGATIVES, torch.get_num_threads())
+    seconds = float(said)
     return reference(ours, seconds * examples / few, examples, examples_run=few)
 
 

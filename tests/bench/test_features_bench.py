@@ -16,4 +16,5 @@ def test_bench_features(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) ->
     ours, duckdb = result["ours"], result["references"]["duckdb"]
     assert ours["rate"] == pytest.approx(3000 / ours["seconds"], rel=0.01)
     assert duckdb["ratio"] == pytest.approx(ours["seconds"] / duckdb["seconds"], rel=0.05)
-    assert 0 < ours["peak_gb"] < 20
+    assert 0 < ours["peak_gb"] < 20 and 0 < ours["examples_seconds"] < ours["seconds"]
+    assert duckdb["ratio_to_examples"] == pytest.approx(ours["examples_seconds"] / duckdb["seconds"], rel=0.05)

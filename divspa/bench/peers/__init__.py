@@ -20,9 +20,9 @@ def peer_python(name: str, packages: list[str]) -> str:
     return str(python)
 
 
-def run_peer(python: str, script: str, *arguments: object) -> float:
-    """Run a script of this folder, and return the seconds that it prints last."""
-    return float(_run([python, str(Path(__file__).parent / script), *map(str, arguments)]).split()[-1])
+def run_peer(python: str, script: str, *arguments: object) -> str:
+    """Run a script of this folder, and return the line that it prints last."""
+    return _run([python, str(Path(__file__).parent / script), *map(str, arguments)]).splitlines()[-1]
 
 
 def _run(command: list[str]) -> str:
