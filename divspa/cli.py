@@ -320,8 +320,9 @@ def _show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str
         "95 %: interval of the change. Test: paired t over users, p < .05 after Holm; -: no difference shown"
     )
     tested = {row["metric"]: row for row in comparisons if row["model"] == ours}
+    measured = config.evaluation
     for metric in ("hr", "ndcg", "distinct", "coverage"):
-        for k in config.evaluation.ks:
+        for k in measured.ks if metric in ("hr", "ndcg") else measured.diversity_ks:
             values = [models[name][f"{metric}@{k}"] for name in shown]
             cells = [f"{value:.0f}" if metric == "distinct" else f"{value:.4f}" for value in values]
             both = base in models and ours in models and models[base][f"{metric}@{k}"]

@@ -235,9 +235,11 @@ class DivSPA(Section):
 
 
 class Evaluation(Section):
-    """What is measured on the part of the log after the cutoff."""
+    """What is measured on the part of the log after the cutoff; diversity on the lists of so many users (Table 5)."""
 
     ks: Annotated[tuple[int, ...], Field(min_length=1)] = (50, 100, 200)
+    diversity_ks: Annotated[tuple[int, ...], Field(min_length=1)] = (100, 500, 1000)
+    diversity_users: Annotated[int, Field(ge=1)] = 10_000
     drop_seen: bool = True
 
 

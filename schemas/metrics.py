@@ -10,7 +10,7 @@ METRICS = Table(
         MODEL,
         MODEL_VERSION,
         Column("slice", "STRING", "all; items cold, tail, torso, head; users few, some, many: by what they had before"),
-        Column("metric", "STRING", "Name such as hr@50, ndcg@50, distinct@100, coverage@100"),
+        Column("metric", "STRING", "Name such as hr@50, ndcg@50, distinct@100, distance_FIELD@100"),
         Column("value", "DOUBLE", "The figure"),
     ),
     key=("model", "slice", "metric"),

@@ -17,24 +17,23 @@ from divspa.models.checkpoint import DIVSPA
 from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS
 
 COMPARED = ("hr", "ndcg")
-# Users whose lists the report shows.
-SAMPLE = 3
 
 
 def evaluate(lake: Lake, config: Config, ds: date) -> None:
     """Write event_ranks, metrics and comparisons of every model of the day, and of plain popularity, with a report.
 
-    Test events are held on the driver as arrays, 32 bytes each. Raises MissingTableError when no model or no test event
-    is there.
+    Metrics and report have a random recommender too. Test events are held on the driver as arrays, 32 bytes each.
+    Raises MissingTableError when no model or no test event is there.
     """
     runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA)).collect()
     runs.sort(key=lambda run: run["model"] == DIVSPA)
     versions = {run["model"]: run["model_version"] for run in runs}
-    test = TestSet.of(lake, config.evaluation, ds, sample=SAMPLE)
+    test = TestSet.of(lake, config, ds)
     rankings = [test.rank_popularity(), *map(test.rank_model, versions)]
     events = pa.concat_tables(events_of(ranking, versions.get(ranking.model, "")) for ranking in rankings)
     lake.replace_day(EVENT_RANKS, lake.spark.createDataFrame(events), ds, unique=True)
-    figures = {ranking.model: test.metrics(ranking) for ranking in rankings}
+    shown = [test.rank_random(rankings[0], config.seed), *rankings]
+    figures = {ranking.model: test.metrics(ranking) for ranking in shown}
     rows = [
         (model, versions.get(model, ""), part, metric, value)
         for model, found in figures.items()
@@ -45,7 +44,7 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     lake.replace_day_with(COMPARISONS, comparisons, ds)
     facts = gather_facts(config, test, rankings, runs)
     test.close()
-    results = [ModelResult(ranking.model, figures[ranking.model], ranking.exposures) for ranking in rankings]
+    results = [ModelResult(ranking.model, figures[ranking.model], test.exposures(ranking)) for ranking in shown]
     names = COMPARISONS.names_within_day
     named = [dict(zip(names, row, strict=True)) for row in comparisons]
     write_report(report_path(lake, ds), ds, results, named, facts, test.popularity_N, config.evaluation.ks)

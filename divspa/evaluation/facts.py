@@ -13,7 +13,8 @@ from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
 from schemas import AUGMENTATION_SUMMARY, FEATURE_GATES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
-LISTED = 10
+# How many places of a list are shown, and of how many users.
+LISTED, USERS = 10, 3
 COUNTED = {"users": "users", "train_clicks": "clicks before the cutoff", "test_clicks": "clicks after it"}
 
 
@@ -78,13 +79,14 @@ def _ways(lake: Lake, ds: date) -> list[dict[str, Any]]:
 
 
 def _users(test: TestSet, rankings: list[Ranking]) -> list[Shown]:
-    chosen = F.col("user_key").isin(*test.sample)
+    users = test.shown_S[:USERS].tolist()
+    chosen = F.col("user_key").isin(*users)
     states = test.lake.read_day(USER_FEATURES, test.ds, as_of="cutoff").where(chosen)
     rows = states.select("user_key", "user_id", "history", "history_length").collect()
     asked = dict(test.questions.where(chosen).select("user_key", "asked").collect())
     pasts = {row["user_key"]: row["history"][: row["history_length"]][-LISTED:] for row in rows}
     lists = {
-        ranking.model: {user: found[:LISTED].tolist() for user, found in ranking.lists.items()} for ranking in rankings
+        ranking.model: {user: test.list_of(ranking, user, LISTED).tolist() for user in users} for ranking in rankings
     }
     needed = [*pasts.values(), *asked.values(), *(found for of_users in lists.values() for found in of_users.values())]
     name = _names(test.lake, test.ds, {int(item) for items in needed for item in items})

@@ -1,6 +1,9 @@
 """Accuracy from ranks, diversity from exposure; no Spark here."""
 
+from typing import Any
+
 import numpy as np
+from scipy import sparse
 
 
 def accuracy(ranks_T: np.ndarray, users_T: np.ndarray, ks: tuple[int, ...]) -> dict[str, float]:
@@ -61,3 +64,39 @@ def diversity(exposure_N: np.ndarray, popularity_N: np.ndarray, k: int) -> dict[
         f"entropy@{k}": entropy,
         f"novelty@{k}": float((share_N * surprise_N).sum()),
     }
+
+
+def exposure(lists_SK: np.ndarray, k: int, items: int) -> np.ndarray:
+    """How often each of N items, by row, stands in the first k places of S lists, which -1 pads [N]."""
+    shown = lists_SK[:, :k].ravel()
+    return np.bincount(shown[shown >= 0], minlength=items)
+
+
+def unit_values(codes_NW: np.ndarray) -> sparse.csr_array:
+    """The values of one field of N items, coded and padded with 0, as rows of length 1 in a space of the values."""
+    row, place = np.nonzero(codes_NW)
+    weight = 1 / np.sqrt(np.count_nonzero(codes_NW, axis=1))[row]
+    shape = len(codes_NW), int(codes_NW.max(initial=0)) + 1
+    return sparse.csr_array((weight, (row, codes_NW[row, place])), shape=shape)
+
+
+def intra_list_distance(lists_SK: np.ndarray, k: int, values_NC: sparse.csr_array) -> float:
+    """The mean over S lists of how far two of their first k items are apart in one field: 1 less the cosine.
+
+    For a field of one value that is the share of pairs that differ. Lists of fewer than two items do not count.
+    """
+    listed = lists_SK[:, :k]
+    lengths_S = (listed >= 0).sum(axis=1)
+    holds = sparse.csr_array(
+        (np.ones(lengths_S.sum()), listed[listed >= 0], np.r_[0, np.cumsum(lengths_S)]),
+        shape=(len(listed), len(values_NC.indptr) - 1),
+    )
+    alike_S = _squares(holds @ values_NC) - holds @ _squares(values_NC)
+    pairs_S = lengths_S * (lengths_S - 1)
+    useful = pairs_S > 0
+    return float(np.mean(1 - alike_S[useful] / pairs_S[useful])) if useful.any() else 0.0
+
+
+def _squares(rows: Any) -> np.ndarray:
+    """The squared length of each row of a sparse array."""
+    return np.asarray(rows.power(2).sum(axis=1)).ravel()

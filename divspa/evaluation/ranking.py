@@ -9,10 +9,10 @@ from divspa.errors import TrainingError
 
 @dataclass(frozen=True)
 class Ranked:
-    """For U users: the rank of each test item from 0, flat like the items asked for, and the best k items [U, k]."""
+    """The rank of each test item from 0, flat like the items asked for, and the best k items of the shown users."""
 
     ranks_T: np.ndarray
-    top_UK: np.ndarray
+    top_SK: np.ndarray
 
 
 def rank_users(
@@ -20,9 +20,10 @@ def rank_users(
     items_ND: np.ndarray,
     hidden: tuple[np.ndarray, np.ndarray],
     asked: tuple[np.ndarray, np.ndarray],
+    shown_S: np.ndarray,
     k: int,
 ) -> Ranked:
-    """Rank every catalogue item for every user, and look up the asked items.
+    """Rank every catalogue item for every user, look up the asked items, and list the best k for S of the users.
 
     `hidden` and `asked` are pairs of (user row, item row) arrays: items left out of the user's list, and test items.
     An asked item row of -1 is outside the catalogue and ranks last, behind all N items. A rank is the number of other
@@ -38,7 +39,7 @@ def rank_users(
     ranks_T = np.full(len(row_T), len(items_ND))
     for place in np.flatnonzero(known_T):
         ranks_T[place] = np.count_nonzero(scores_UN[row_T[place]] >= score_T[place]) - 1
-    return Ranked(ranks_T, top_items(scores_UN, k))
+    return Ranked(ranks_T, top_items(scores_UN[shown_S], k))
 
 
 def top_items(scores_UN: np.ndarray, k: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LINES = ("-", "--", ":", "-.")
+DIVERSITY = ("distinct", "coverage", "gini", "entropy", "novelty", "distance")
 PARTS = ("head", "torso", "tail", "cold", "few", "some", "many")
 
 
@@ -45,11 +46,12 @@ def write_report(
 ) -> None:
     """Render metrics, comparisons, facts and plots into one HTML file; `comparisons` are the rows of that table."""
     names = [name for k in ks for name in (f"hr@{k}", f"ndcg@{k}")]
-    names += [f"{metric}@{k}" for k in ks for metric in ("distinct", "coverage", "gini", "entropy", "novelty")]
+    lengths, all_names = tuple(results[0].exposures), results[0].metrics
+    names += [name for k in lengths for name in all_names if name.endswith(f"@{k}") and name.startswith(DIVERSITY)]
     plots = [
-        _plot("Items shown, from the most to the least shown", lambda axes: _exposure_curves(axes, results, ks)),
-        _plot("Share of the lists by popularity of the item", lambda axes: _tail(axes, results, popularity_N, ks)),
-        _plot("Share of the catalogue in all lists together", lambda axes: _coverage(axes, results, ks)),
+        _plot("Items shown, from the most to the least shown", lambda axes: _exposure_curves(axes, results)),
+        _plot("Share of the lists by popularity of the item", lambda axes: _tail(axes, results, popularity_N)),
+        _plot("Share of the catalogue in all lists together", lambda axes: _coverage(axes, results)),
     ]
     learning = _plot("Score on the split valid after each pass", lambda axes: _learning(axes, facts.trainings))
     page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
@@ -69,17 +71,17 @@ def write_report(
     write_file(path, html.encode())
 
 
-def _exposure_curves(axes: Axes, results: list[ModelResult], ks: tuple[int, ...]) -> None:
-    k = ks[len(ks) // 2]
+def _exposure_curves(axes: Axes, results: list[ModelResult]) -> None:
+    k = min(results[0].exposures)
     for result, line in zip(results, LINES, strict=False):
         axes.plot(np.sort(result.exposures[k])[::-1] + 0.5, line, color="black", label=result.model)
     axes.set(xscale="log", yscale="log", xlabel="item", ylabel=f"times in a top {k}")
     axes.legend()
 
 
-def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray, ks: tuple[int, ...]) -> None:
+def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray) -> None:
     """Ten bins of items that hold a tenth of the clicks each, from the head to the tail."""
-    k = ks[len(ks) // 2]
+    k = min(results[0].exposures)
     order_N = np.argsort(-popularity_N, kind="stable")
     cumulative_N = np.cumsum(popularity_N[order_N]) / max(popularity_N.sum(), 1)
     bin_N = np.minimum((cumulative_N * 10 - 1e-9).astype(int), 9)
@@ -90,7 +92,8 @@ def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray, ks: 
     axes.legend()
 
 
-def _coverage(axes: Axes, results: list[ModelResult], ks: tuple[int, ...]) -> None:
+def _coverage(axes: Axes, results: list[ModelResult]) -> None:
+    ks = list(results[0].exposures)
     for result, line in zip(results, LINES, strict=False):
         shares = [result.metrics[f"coverage@{k}"] for k in ks]
         axes.plot(ks, shares, line, marker="o", color="black", label=result.model)

@@ -1,7 +1,7 @@
 """The test split of a day as questions to a model, and the answers: ranks of the test events, lists, exposure."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
@@ -9,11 +9,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from scipy import sparse
 
 from divspa.arrow import list_column, matrix
-from divspa.config import Evaluation
+from divspa.config import Config
 from divspa.errors import MissingTableError
-from divspa.evaluation.metrics import accuracy, diversity, slices
+from divspa.evaluation.metrics import accuracy, diversity, exposure, intra_list_distance, slices, unit_values
 from divspa.evaluation.ranking import rank_users
 from divspa.lake.tables import Lake
 from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES
@@ -21,7 +22,7 @@ from schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
 RANKED = "user_key bigint, train_items int, asked array<int>, ranks array<int>, top array<int>"
-POPULARITY = "popularity"
+POPULARITY, RANDOM = "popularity", "random"
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,8 @@ class Ranking:
     """How a model answered T test events: arrays on the driver, 32 bytes an event, in one order for all models.
 
     `rank_T` counts from 0, and is the size of the catalogue for an item outside it, whose popularity is 0;
-    `train_items_T` is how many distinct items the user had; `exposures` counts for each k how often each of the N
-    catalogue items stands in a top k. `lists` holds the item indices of the longest list, best first, of the users of
-    TestSet.sample.
+    `train_items_T` is how many distinct items the user had. `lists_SK` holds the best catalogue rows of the users of
+    TestSet.shown_S, which -1 pads.
     """
 
     model: str
@@ -41,16 +41,15 @@ class Ranking:
     rank_T: NDArray[np.int32]
     popularity_T: NDArray[np.int64]
     train_items_T: NDArray[np.int32]
-    exposures: dict[int, NDArray[np.int64]]
-    lists: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    lists_SK: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """What is asked. `questions` has one row a user with test events: user_key, asked, clicked and train_items.
+    """What is asked. `questions` has one row a user with test events: user_key, asked, clicked, train_items, shown.
 
-    Catalogue item row n has index `index_N` and `popularity_N` training clicks. `sample` has the user_key of a few
-    users, drawn by a hash, whose lists are kept to be looked at.
+    Catalogue item row n has index `index_N` and `popularity_N` training clicks, and in each field `values` of length 1.
+    Lists are kept of the S users `shown_S`, ascending, drawn by a hash of their key, so mostly the same ones every day.
     """
 
     __test__ = False  # nothing for pytest to collect
@@ -58,15 +57,17 @@ class TestSet:
     lake: Lake
     ds: date
     ks: tuple[int, ...]
+    diversity_ks: tuple[int, ...]
     questions: DataFrame
     index_N: NDArray[np.int64]
     popularity_N: NDArray[np.int64]
-    sample: tuple[int, ...] = ()
+    values: dict[str, sparse.csr_array]
+    shown_S: NDArray[np.int64]
 
     @classmethod
-    def of(cls, lake: Lake, evaluation: Evaluation, ds: date, *, sample: int = 0) -> "TestSet":
-        """Read the day's test split, and draw so many users. Raises MissingTableError when there is none."""
-        test = lake.read_day(EXAMPLES, ds, split="test")
+    def of(cls, lake: Lake, config: Config, ds: date) -> "TestSet":
+        """Read the day's test split. Raises MissingTableError when there is none."""
+        evaluation, test = config.evaluation, lake.read_day(EXAMPLES, ds, split="test")
         if evaluation.drop_seen:
             test = test.where("NOT seen")
         if test.isEmpty():
@@ -79,12 +80,27 @@ class TestSet:
         )
         if not evaluation.drop_seen:
             had = had.withColumn("clicked", F.array().cast("array<int>"))
-        items = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity").orderBy("item_index").toArrow()
-        index_N, popularity_N = (items[name].to_numpy() for name in ("item_index", "popularity"))
         questions = asked.join(had, "user_key").persist()
-        drawn = questions.select("user_key").orderBy(F.xxhash64("user_key", F.lit("sample")), "user_key")
-        users = tuple(row["user_key"] for row in drawn.take(sample)) if sample else ()
-        return cls(lake, ds, evaluation.ks, questions, index_N, popularity_N, users)
+        drawn = F.xxhash64("user_key", F.lit("sample"))
+        users = questions.select("user_key", drawn.alias("drawn")).orderBy("drawn").limit(evaluation.diversity_users)
+        users = users.toArrow()
+        questions = questions.withColumn("shown", drawn <= F.lit(users["drawn"][-1].as_py()))
+        items = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity", "item_features")
+        items = items.orderBy("item_index").toArrow()
+        index_N, popularity_N = (items[name].to_numpy() for name in ("item_index", "popularity"))
+        codes_NW = matrix(items["item_features"].combine_chunks()) if config.item_fields else np.zeros((len(items), 0))
+        ends = np.cumsum([field.max_values for field in config.item_fields])
+        values = {
+            field.name: unit_values(codes_NW[:, end - field.max_values : end])
+            for field, end in zip(config.item_fields, ends, strict=True)
+        }
+        shown_S, ks = np.sort(users["user_key"].to_numpy()), evaluation.ks
+        return cls(lake, ds, ks, evaluation.diversity_ks, questions, index_N, popularity_N, values, shown_S)
+
+    @property
+    def longest(self) -> int:
+        """How many of the best items are needed to measure everything."""
+        return max(*self.ks, *self.diversity_ks)
 
     def close(self) -> None:
         """Let go of the questions."""
@@ -102,6 +118,18 @@ class TestSet:
         users = self.questions.withColumn("vector", F.array(F.lit(1.0).cast("float")))
         return self._rank(POPULARITY, users, self.popularity_N.astype(np.float32)[:, None])
 
+    def rank_random(self, like: Ranking, seed: int) -> Ranking:
+        """A shuffled catalogue for everyone, on the events of another ranking: the bar of diversity.
+
+        The place of an item in such a list is as likely as any other among those that the user had not.
+        """
+        rng, items = np.random.default_rng(seed), len(self.index_N)
+        places_T = np.maximum(items - like.train_items_T, 1)
+        rank_T = np.where(like.popularity_T > 0, rng.integers(0, places_T), items).astype(np.int32)
+        width = min(self.longest, items)
+        lists_SK = np.array([rng.choice(items, width, replace=False) for _ in self.shown_S], np.int32)
+        return replace(like, model=RANDOM, rank_T=rank_T, lists_SK=lists_SK)
+
     def rank_lists(self, model: str, asked: pa.Table, lists_UK: NDArray[np.int32]) -> Ranking:
         """Rank by ready lists of item indices, best first and padded with 0, of the users in ascending order.
 
@@ -111,15 +139,13 @@ class TestSet:
         user_key_T, event_T, asked_T, train_items_T = (
             asked[name].to_numpy() for name in ("user_key", "event", "item_index", "train_items")
         )
-        _, user_T = np.unique(user_key_T, return_inverse=True)
+        users_U, user_T = np.unique(user_key_T, return_inverse=True)
         found_TK = (lists_UK[user_T] == asked_T[:, None]) & (asked_T >= FIRST_INDEX)[:, None]
         rank_T = np.where(found_TK.any(1), found_TK.argmax(1), len(self.index_N)).astype(np.int32)
-        exposures = {}
-        for k in self.ks:
-            shown = np.bincount(lists_UK[:, :k].ravel(), minlength=int(self.index_N.max()) + 1)
-            exposures[k] = shown[self.index_N]
+        row_of = row_of_index(self.index_N)
+        lists_SK = row_of[lists_UK[np.searchsorted(users_U, self.shown_S)]].astype(np.int32)
         popularity_T = self._popularity_of(asked_T)
-        return Ranking(model, user_key_T, event_T, asked_T, rank_T, popularity_T, train_items_T, exposures)
+        return Ranking(model, user_key_T, event_T, asked_T, rank_T, popularity_T, train_items_T, lists_SK)
 
     def _popularity_of(self, items_T: NDArray[np.int32]) -> NDArray[np.int64]:
         popularity_V = np.zeros(int(max(self.index_N.max(), items_T.max())) + 1, np.int64)
@@ -127,28 +153,27 @@ class TestSet:
         return popularity_V[items_T]
 
     def _rank(self, model: str, users: DataFrame, vectors_ND: NDArray[np.float32]) -> Ranking:
-        ranked = rank_questions(users, vectors_ND, self.index_N, max(self.ks)).persist()
+        ranked = rank_questions(users, vectors_ND, self.index_N, self.longest).persist()
         both = F.posexplode(F.arrays_zip("asked", "ranks")).alias("event", "it")
         events = ranked.select("user_key", "train_items", both).select("*", "it.asked", "it.ranks").drop("it")
         events = events.toArrow().sort_by([("user_key", "ascending"), ("event", "ascending")])
-        shown = ranked.select(F.posexplode("top").alias("place", "row")).where("row >= 0")
-        counts = [F.count_if(F.col("place") < k).alias(str(k)) for k in self.ks]
-        counts = shown.groupBy("row").agg(*counts).toArrow()
-        exposures = {k: np.zeros(len(self.index_N), np.int64) for k in self.ks}
-        for k, exposure_N in exposures.items():
-            exposure_N[counts["row"].to_numpy()] = counts[str(k)].to_numpy()
-        lists = self._sampled_lists(ranked) if self.sample else {}
+        lists = ranked.where(F.size("top") > 0).select("user_key", "top").toArrow().sort_by("user_key")
         ranked.unpersist()
         asked_T = events["asked"].to_numpy()
         names = "user_key", "event", "ranks", "train_items"
         user_key_T, event_T, rank_T, train_items_T = (events[name].to_numpy() for name in names)
         popularity_T = self._popularity_of(asked_T)
-        return Ranking(model, user_key_T, event_T, asked_T, rank_T, popularity_T, train_items_T, exposures, lists)
+        lists_SK = matrix(lists["top"].combine_chunks())
+        return Ranking(model, user_key_T, event_T, asked_T, rank_T, popularity_T, train_items_T, lists_SK)
 
-    def _sampled_lists(self, ranked: DataFrame) -> dict[int, NDArray[np.int64]]:
-        sampled = ranked.where(F.col("user_key").isin(*self.sample)).select("user_key", "top").collect()
-        rows = {row["user_key"]: np.array(row["top"]) for row in sampled}
-        return {user: self.index_N[row_K[row_K >= 0]] for user, row_K in rows.items()}
+    def exposures(self, ranking: Ranking) -> dict[int, NDArray[np.int64]]:
+        """For each k of diversity how often each catalogue item stands in a top k [N]."""
+        return {k: exposure(ranking.lists_SK, k, len(self.index_N)) for k in self.diversity_ks}
+
+    def list_of(self, ranking: Ranking, user: int, length: int) -> NDArray[np.int64]:
+        """The item indices of the first places of one user of shown_S."""
+        rows = ranking.lists_SK[np.searchsorted(self.shown_S, user), :length]
+        return self.index_N[rows[rows >= 0]]
 
     def metrics(self, ranking: Ranking) -> dict[tuple[str, str], float]:
         """Every figure of a ranking by slice and metric; the slice `all` has the diversity too."""
@@ -160,38 +185,51 @@ class TestSet:
             for metric, value in accuracy(ranking.rank_T[chosen_T], ranking.user_key_T[chosen_T], self.ks).items()
         }
         figures |= {(name, "events"): float(chosen_T.sum()) for name, chosen_T in parts.items()}
-        for k, exposure_N in ranking.exposures.items():
+        for k, exposure_N in self.exposures(ranking).items():
             shown = diversity(exposure_N, self.popularity_N, k)
+            for name, values_NC in self.values.items():
+                shown[f"distance_{name}@{k}"] = intra_list_distance(ranking.lists_SK, k, values_NC)
             figures |= {("all", metric): value for metric, value in shown.items()}
         return figures
 
 
 def rank_questions(questions: DataFrame, vectors_ND: np.ndarray, index_N: np.ndarray, k: int) -> DataFrame:
-    """Rank the catalogue for every user, a block at a time. One row a user: ranks of the asked items, top k rows."""
-    row_of = np.full(int(index_N.max()) + 1, -1, np.int64)
-    row_of[index_N] = np.arange(len(index_N))
-    shared = questions.sparkSession.sparkContext.broadcast((vectors_ND, row_of))
+    """Rank the catalogue for every user, a block at a time.
+
+    One row a user: ranks of the asked items, and the best k catalogue rows, padded with -1, of a user that is `shown`.
+    """
+    shared = questions.sparkSession.sparkContext.broadcast((vectors_ND, row_of_index(index_N)))
     block = max(1, SCORES_AT_ONCE // len(index_N))
 
     def rank_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        items_ND, row_of_index = shared.value
+        items_ND, row_of = shared.value
         for batch in batches:
             for start in range(0, batch.num_rows, block):
                 part = batch.slice(start, block)
-                asked, clicked = (_pairs(part.column(name), row_of_index) for name in ("asked", "clicked"))
-                ranked = rank_users(matrix(part.column("vector")), items_ND, clicked, asked, k)
+                asked, clicked = (_pairs(part.column(name), row_of) for name in ("asked", "clicked"))
+                shown_U = part.column("shown").to_numpy(zero_copy_only=False)
+                ranked = rank_users(matrix(part.column("vector")), items_ND, clicked, asked, shown_U, k)
                 offsets = np.r_[0, np.cumsum(part.column("asked").value_lengths().to_numpy())]
                 ranks = list_column(ranked.ranks_T.astype(np.int32), offsets)
                 asis = [part.column(name) for name in ("user_key", "train_items", "asked")]
-                columns = [*asis, ranks, list_column(ranked.top_UK.astype(np.int32))]
+                ends_U = np.cumsum(shown_U) * ranked.top_SK.shape[1]
+                top = list_column(ranked.top_SK.astype(np.int32).ravel(), np.r_[0, ends_U])
+                columns = [*asis, ranks, top]
                 yield pa.RecordBatch.from_arrays(columns, ["user_key", "train_items", "asked", "ranks", "top"])
 
-    wanted = questions.select("user_key", "vector", "asked", "clicked", "train_items")
+    wanted = questions.select("user_key", "vector", "asked", "clicked", "train_items", "shown")
     return wanted.mapInArrow(rank_batches, RANKED)
 
 
-def _pairs(column: pa.ListArray, row_of_index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def row_of_index(index_N: np.ndarray) -> np.ndarray:
+    """The catalogue row of each item index, -1 for an index outside the catalogue."""
+    row_of = np.full(int(index_N.max()) + 1, -1, np.int64)
+    row_of[index_N] = np.arange(len(index_N))
+    return row_of
+
+
+def _pairs(column: pa.ListArray, row_of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A list column of item indices as (row, catalogue row) pairs; -1 for an item outside the catalogue."""
     lengths = column.value_lengths().to_numpy()
     index = column.flatten().to_numpy()
-    return np.repeat(np.arange(len(column)), lengths), row_of_index[index]
+    return np.repeat(np.arange(len(column)), lengths), row_of[index]

@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from divspa.evaluation.test_set import POPULARITY, Ranking, TestSet
+from divspa.evaluation.test_set import POPULARITY, RANDOM, Ranking, TestSet
 from divspa.experiments.outside import rank_outside
 from divspa.experiments.suite import Run, Settings, Suite, Trial, runs_of, trial
 from divspa.lake.tables import Lake
@@ -84,7 +84,7 @@ class Experiment:
         folder = Path(self.out) / "lakes" / f"{wanted.data_set}-{wanted.stages()['build_features']}"
         lake = Lake(self.spark, str(folder))
         seconds = run_needed(lake, wanted, folder / DONE)
-        test = TestSet.of(lake, wanted.config.evaluation, wanted.ds)
+        test = TestSet.of(lake, wanted.config, wanted.ds)
         ranking, training = _ranked(test, wanted), {"losses": [], "scores": []}
         if wanted.outside is None:
             training = lake.read_day(TRAINING_RUNS, wanted.ds, model=wanted.model).collect()[0].asDict()
@@ -141,4 +141,7 @@ def run_needed(lake: Lake, wanted: Trial, done: Path) -> float:
 def _ranked(test: TestSet, wanted: Trial) -> Ranking:
     if wanted.outside is None:
         return test.rank_model(wanted.model)
-    return test.rank_popularity() if wanted.outside == POPULARITY else rank_outside(test, wanted.outside, wanted.seed)
+    if wanted.outside in (POPULARITY, RANDOM):
+        popular = test.rank_popularity()
+        return popular if wanted.outside == POPULARITY else test.rank_random(popular, wanted.seed)
+    return rank_outside(test, wanted.outside, wanted.seed)

@@ -18,7 +18,7 @@ from divspa.simulation.generator import generate
 from divspa.simulation.settings import GeneratorSettings
 
 Settings = dict[str, Any]
-Outside = Literal["popularity", "ease", "item_knn", "als", "bpr", "pure_svd"]
+Outside = Literal["random", "popularity", "ease", "item_knn", "als", "bpr", "pure_svd", "sasrec"]
 # What of `divspa` the augmentation reads; the rest changes the second training alone.
 TRAINING_ONLY = {"beta", "mixup", "weights", "start"}
 

@@ -1,7 +1,8 @@
 """Recommenders of RecTools and implicit; run by the Python of their own environment, prints seconds.
 
-Usage: python outside.py NAME FOLDER K SEED. Reads had.parquet (user_key, clicked) and asked.parquet (user_key) in the
-folder, and writes lists.npy: the K best new item indices of every asked user, ascending by user_key, padded with 0.
+Usage: python outside.py NAME FOLDER K SEED. Reads had.parquet (user_key, clicked: each item once, history: the last
+clicks, oldest first) and asked.parquet (user_key) in the folder, and writes lists.npy: the K best new item indices of
+every asked user, ascending by user_key, padded with 0.
 """
 
 # pyright: basic, reportMissingImports=false, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
@@ -41,18 +42,51 @@ def build(name: str, seed: int):
         return ImplicitBPRWrapperModel(
             BayesianPersonalizedRanking(factors=64, iterations=100, random_state=seed, verify_negative_samples=True)
         )
+    if name == "sasrec":
+        return sasrec(seed)
     return PureSVDModel(factors=64, random_state=seed)
+
+
+def sasrec(seed: int):
+    """The transformer of Kang and McAuley with the loss and negatives of gSASRec, in a size that two cores train."""
+    from pytorch_lightning import seed_everything
+    from rectools.models import SASRecModel
+
+    seed_everything(seed)
+    return SASRecModel(
+        n_factors=64,
+        n_heads=2,
+        session_max_len=200,
+        loss="gBCE",
+        gbce_t=0.75,
+        n_negatives=64,
+        batch_size=64,
+        epochs=30,
+        deterministic=True,
+    )
+
+
+def interactions(folder: str, in_order: bool) -> pd.DataFrame:
+    """A row a user and item, dated in the order of the last clicks where that is asked for."""
+    had = pd.read_parquet(f"{folder}/had.parquet")
+    rows = had[["user_key", "clicked"]].explode("clicked").dropna().rename(columns={"clicked": Columns.Item})
+    rows = rows.assign(place=0)
+    if in_order:
+        past = had[["user_key", "history"]].explode("history").rename(columns={"history": Columns.Item})
+        past = past.assign(place=1 + past.groupby("user_key").cumcount())
+        rows = pd.concat([rows, past[past[Columns.Item] > 0]])
+    rows = rows.astype(np.int64).groupby(["user_key", Columns.Item], as_index=False)["place"].max()
+    rows[Columns.Datetime] = pd.Timestamp("2000-01-01") + pd.to_timedelta(rows.pop("place"), unit="s")
+    return rows.rename(columns={"user_key": Columns.User}).assign(**{Columns.Weight: 1.0})
 
 
 def main(name: str, folder: str, k: int, seed: int) -> float:
     """Seconds of training and ranking."""
     started = time.perf_counter()
-    had = pd.read_parquet(f"{folder}/had.parquet").explode("clicked").dropna()
-    had = had.rename(columns={"user_key": Columns.User, "clicked": Columns.Item}).astype(np.int64)
+    had = interactions(folder, in_order=name == "sasrec")
     if name == "ease":
         kept = had[Columns.Item].value_counts().index[:EASE_ITEMS]
         had = had[had[Columns.Item].isin(kept)]
-    had[Columns.Weight], had[Columns.Datetime] = 1.0, pd.Timestamp("2000-01-01")
     dataset = Dataset.construct(had)
     model = build(name, seed).fit(dataset)
     users = np.sort(pd.read_parquet(f"{folder}/asked.parquet", columns=["user_key"])["user_key"].unique())
