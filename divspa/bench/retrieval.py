@@ -95,9 +95,9 @@ def _write_embeddings(spark: SparkSession, folder: Path, asked: Asked) -> None:
 
 
 def searched(spark: SparkSession, folder: Path, asked: Asked) -> tuple[Cost, SearchReport]:
-    """One whole search to the Delta table `found`, after a tiny one that starts the workers."""
+    """One whole search to the Delta table `found`, after a tiny one that starts a worker on every core."""
     users, items = (spark.read.parquet(str(folder / side)) for side in ("users", "items"))
-    few = items.limit(100)
+    few = items.limit(1000).repartition(4 * spark.sparkContext.defaultParallelism, "id")
     _write(search(few, few, 1)[0], folder)
     with measured() as cost:
         found, report = search(users, items, asked.top_k, asked.settings)

@@ -2,7 +2,9 @@
 
 import json
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from divspa.bench.retrieval import Asked, searched
 from divspa.config import Spark
@@ -10,5 +12,11 @@ from divspa.lake.session import spark_session
 
 if __name__ == "__main__":
     _, written, master, request = sys.argv
-    cost, _ = searched(spark_session(Spark(master=master)), Path(written), Asked(**json.loads(request)))
+    spark = spark_session(Spark(master=master))
+    context: Any = spark.sparkContext._jsc
+    while len(context.sc().statusTracker().getExecutorInfos()) <= int(
+        master.removeprefix("local-cluster[").split(",")[0]
+    ):
+        time.sleep(0.1)  # the driver is one of them
+    cost, _ = searched(spark, Path(written), Asked(**json.loads(request)))
     print(json.dumps(round(cost.seconds, 3)))

@@ -56,10 +56,11 @@ class Request:
 
 
 def spread_evenly(request: Request) -> Request:
-    """The request with its queries in even partitions; those of a single file would keep a single core busy."""
-    if request.sizes.fullest * request.cores <= UNEVEN * request.sizes.queries:
+    """The request with its queries in some even partitions for each core; three files would leave one of two idle."""
+    tasks = TASKS_PER_CORE * request.cores
+    if request.sizes.fullest * tasks <= UNEVEN * request.sizes.queries:
         return request
-    return replace(request, queries=request.queries.repartition(TASKS_PER_CORE * request.cores, "id"))
+    return replace(request, queries=request.queries.repartition(tasks, "id"))
 
 
 def conform(queries: DataFrame, index: DataFrame) -> tuple[DataFrame, DataFrame]:

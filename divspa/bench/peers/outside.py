@@ -76,8 +76,9 @@ def interactions(folder: str, in_order: bool) -> pd.DataFrame:
         past = past.assign(place=1 + past.groupby("user_key").cumcount())
         rows = pd.concat([rows, past[past[Columns.Item] > 0]])
     rows = rows.astype(np.int64).groupby(["user_key", Columns.Item], as_index=False)["place"].max()
-    rows[Columns.Datetime] = pd.Timestamp("2000-01-01") + pd.to_timedelta(rows.pop("place"), unit="s")
-    return rows.rename(columns={"user_key": Columns.User}).assign(**{Columns.Weight: 1.0})
+    dated = pd.Timestamp("2000-01-01") + pd.to_timedelta(rows["place"], unit="s")
+    rows = rows.drop(columns="place").rename(columns={"user_key": Columns.User})
+    return rows.assign(**{Columns.Datetime: dated, Columns.Weight: 1.0})
 
 
 def main(name: str, folder: str, k: int, seed: int) -> float:
