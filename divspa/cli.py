@@ -200,6 +200,7 @@ def bench_training(
     batch_size: Annotated[int, typer.Option(min=1)] = 1024,
     model: str = "youtube_dnn",
     peer: Annotated[str, typer.Option(help="Comma-separated: torch_rechub.")] = "",
+    larger: Annotated[int, typer.Option(min=0, help="Compare a step with that of so many users.")] = 0,
     seed: int = 17,
     as_json: AsJson = False,
 ) -> None:
@@ -207,7 +208,7 @@ def bench_training(
     with _measuring("training", as_json) as write:
         from divspa.bench.training import bench_training as measure
 
-        write(measure(examples, items, users, batch_size, model, _listed(peer), seed))
+        write(measure(examples, items, users, batch_size, model, _listed(peer), larger, seed))
 
 
 @bench.command("features")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from divspa.arrow import list_column
-from divspa.bench.measure import measured, reference
+from divspa.bench.measure import Cost, measured, reference
 from divspa.bench.peers import peer_python, run_peer
 from divspa.config import Model, Training
 from divspa.data.batches import Batch
@@ -29,31 +29,47 @@ PEER_EXAMPLES = 60_000
 
 
 def bench_training(
-    examples: int, items: int, users: int, batch_size: int, model: str, peers: list[str], seed: int
+    examples: int, items: int, users: int, batch_size: int, model: str, peers: list[str], larger: int, seed: int
 ) -> dict[str, Any]:
-    """One epoch over synthetic examples of so many items and users (a field of their own), after a short first one."""
+    """One epoch over synthetic examples of so many items and users (a field of their own), after a short first one.
+
+    With `larger`, the second epoch over as many examples of so many users is compared with that of `users`, both in
+    memory, since a step must not cost more for a larger vocabulary.
+    """
     if unknown := set(peers) - {"torch_rechub"}:
         raise ConfigError("The option --peer is unknown", expected="torch_rechub", found=", ".join(sorted(unknown)))
     with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder:
         job = _job(Path(folder), examples, items, users, batch_size, model, seed)
         arrays = _arrays(examples, items, users, seed)
         _write(Path(folder), arrays, items)
-        short = replace(job, files=[job.files[0][:1]], rows=min(ROW_GROUP, examples))
-        _Plain(short, Ranks(), lambda count, note: None).one_epoch()
-        with measured() as ours:
-            _Plain(job, Ranks(), lambda count, note: None).one_epoch()
-        with measured() as theirs:
-            _InMemory(job, arrays).one_epoch()
+        _Plain(replace(job, files=[job.files[0][:1]], rows=min(ROW_GROUP, examples))).one_epoch()
+        ours = _Plain(job).one_epoch()
+        theirs = _InMemory(job, arrays).one_epoch()
         references = {"in_memory": reference(ours.seconds, theirs.seconds, examples)}
         if "torch_rechub" in peers:
             references["torch_rechub"] = _torch_rechub(Path(folder), arrays, items, batch_size, ours.seconds)
+        growth = {}
+        if larger:
+            own = _second_epoch(job, arrays)
+            wide = _job(Path(folder), examples, items, larger, batch_size, model, seed)
+            cost = _second_epoch(wide, _arrays(examples, items, larger, seed))
+            ratio = round(cost.seconds / own.seconds, 3)
+            growth = {"growth": {"users": larger, "ratio": ratio, **cost.as_json(examples)}}
     return {
         "bench": "training",
         "sizes": {"examples": examples, "items": items, "users": users, "batch_size": batch_size, "model": model},
         "threads": torch.get_num_threads(),
         "ours": ours.as_json(examples),
         "references": references,
+        **growth,
     }
+
+
+def _second_epoch(job: Job, arrays: dict[str, np.ndarray]) -> Cost:
+    """The first one touches the memory of each row for the first time."""
+    trainer = _InMemory(job, arrays)
+    trainer.one_epoch()
+    return trainer.one_epoch()
 
 
 def _torch_rechub(
@@ -74,15 +90,21 @@ def _torch_rechub(
 class _Plain(Trainer):
     """The product's own training, one epoch of it and without checkpoints."""
 
-    def one_epoch(self) -> None:
-        self._finish_epoch(self.point.load(self.model, self.optimizer, self.generator))
+    def __init__(self, job: Job) -> None:
+        super().__init__(job, Ranks(), lambda count, note: None)
+
+    def one_epoch(self) -> Cost:
+        progress = self.point.load(self.model, self.optimizer, self.generator)
+        with measured() as cost:
+            self._finish_epoch(progress)
+        return cost
 
 
 class _InMemory(_Plain):
     """The limit: the same model, loss, optimiser and batches, with the examples as shuffled tensors."""
 
     def __init__(self, job: Job, arrays: dict[str, np.ndarray]) -> None:
-        super().__init__(job, Ranks(), lambda count, note: None)
+        super().__init__(job)
         self.tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
 
     def _batches(self, epoch: int) -> Iterator[Batch]:
