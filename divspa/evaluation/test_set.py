@@ -46,7 +46,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class TestSet:
-    """What is asked. `questions` has one row a user with test events: user_key, asked, clicked, train_items, shown.
+    """What is asked. `questions` has one row a user with test events: user_key, asked, clicked, train_items.
 
     Catalogue item row n has index `index_N` and `popularity_N` training clicks, and in each field `values` of length 1.
     Lists are kept of the S users `shown_S`, ascending, drawn by a hash of their key, so mostly the same ones every day.
@@ -81,10 +81,8 @@ class TestSet:
         if not evaluation.drop_seen:
             had = had.withColumn("clicked", F.array().cast("array<int>"))
         questions = asked.join(had, "user_key").persist()
-        drawn = F.xxhash64("user_key", F.lit("sample"))
-        users = questions.select("user_key", drawn.alias("drawn")).orderBy("drawn").limit(evaluation.diversity_users)
-        users = users.toArrow()
-        questions = questions.withColumn("shown", drawn <= F.lit(users["drawn"][-1].as_py()))
+        drawn = questions.select("user_key").orderBy(F.xxhash64("user_key", F.lit("sample")), "user_key")
+        shown_S = np.sort(drawn.limit(evaluation.diversity_users).toArrow()["user_key"].to_numpy())
         items = lake.read_day(ITEM_FEATURES, ds).select("item_index", "popularity", "item_features")
         items = items.orderBy("item_index").toArrow()
         index_N, popularity_N = (items[name].to_numpy() for name in ("item_index", "popularity"))
@@ -94,8 +92,8 @@ class TestSet:
             field.name: unit_values(codes_NW[:, end - field.max_values : end])
             for field, end in zip(config.item_fields, ends, strict=True)
         }
-        shown_S, ks = np.sort(users["user_key"].to_numpy()), evaluation.ks
-        return cls(lake, ds, ks, evaluation.diversity_ks, questions, index_N, popularity_N, values, shown_S)
+        ks = evaluation.ks, evaluation.diversity_ks
+        return cls(lake, ds, *ks, questions, index_N, popularity_N, values, shown_S)
 
     @property
     def longest(self) -> int:
@@ -153,7 +151,7 @@ class TestSet:
         return popularity_V[items_T]
 
     def _rank(self, model: str, users: DataFrame, vectors_ND: NDArray[np.float32]) -> Ranking:
-        ranked = rank_questions(users, vectors_ND, self.index_N, self.longest).persist()
+        ranked = rank_questions(users, vectors_ND, self.index_N, self.shown_S, self.longest).persist()
         both = F.posexplode(F.arrays_zip("asked", "ranks")).alias("event", "it")
         events = ranked.select("user_key", "train_items", both).select("*", "it.asked", "it.ranks").drop("it")
         events = events.toArrow().sort_by([("user_key", "ascending"), ("event", "ascending")])
@@ -193,10 +191,12 @@ class TestSet:
         return figures
 
 
-def rank_questions(questions: DataFrame, vectors_ND: np.ndarray, index_N: np.ndarray, k: int) -> DataFrame:
+def rank_questions(
+    questions: DataFrame, vectors_ND: np.ndarray, index_N: np.ndarray, shown_S: np.ndarray, k: int
+) -> DataFrame:
     """Rank the catalogue for every user, a block at a time.
 
-    One row a user: ranks of the asked items, and the best k catalogue rows, padded with -1, of a user that is `shown`.
+    One row a user: ranks of the asked items, and for the shown users the best k catalogue rows, padded with -1.
     """
     shared = questions.sparkSession.sparkContext.broadcast((vectors_ND, row_of_index(index_N)))
     block = max(1, SCORES_AT_ONCE // len(index_N))
@@ -207,7 +207,7 @@ def rank_questions(questions: DataFrame, vectors_ND: np.ndarray, index_N: np.nda
             for start in range(0, batch.num_rows, block):
                 part = batch.slice(start, block)
                 asked, clicked = (_pairs(part.column(name), row_of) for name in ("asked", "clicked"))
-                shown_U = part.column("shown").to_numpy(zero_copy_only=False)
+                shown_U = np.isin(part.column("user_key").to_numpy(), shown_S)
                 ranked = rank_users(matrix(part.column("vector")), items_ND, clicked, asked, shown_U, k)
                 offsets = np.r_[0, np.cumsum(part.column("asked").value_lengths().to_numpy())]
                 ranks = list_column(ranked.ranks_T.astype(np.int32), offsets)
@@ -217,7 +217,7 @@ def rank_questions(questions: DataFrame, vectors_ND: np.ndarray, index_N: np.nda
                 columns = [*asis, ranks, top]
                 yield pa.RecordBatch.from_arrays(columns, ["user_key", "train_items", "asked", "ranks", "top"])
 
-    wanted = questions.select("user_key", "vector", "asked", "clicked", "train_items", "shown")
+    wanted = questions.select("user_key", "vector", "asked", "clicked", "train_items")
     return wanted.mapInArrow(rank_batches, RANKED)
 
 
