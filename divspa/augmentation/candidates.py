@@ -79,8 +79,9 @@ def user_states(
     if "u2u2i" in settings.ways:
         index = _directions(queries.drop("exclude"), catalogue.value)
         nearest, searches["u2u2i"] = search(index, index, settings.top_k_users, exclude_self=True)
-        edges = nearest.select("id", F.explode("ids").alias("neighbour"))
-        theirs = users.select(F.col("user_key").alias("neighbour"), "clicked")
+        # Spark's own number of partitions knows nothing of the users, and a sort of millions in each needs too much.
+        edges = nearest.select("id", F.explode("ids").alias("neighbour")).repartition(partitions, "neighbour")
+        theirs = users.select(F.col("user_key").alias("neighbour"), "clicked").repartition(partitions, "neighbour")
         parts.append(_rows(edges.join(theirs, "neighbour"), "id", NEIGHBOUR, items="clicked"))
     stream = parts[0]
     for part in parts[1:]:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from divspa.augmentation.augment import augment
-from divspa.bench.measure import measured, reference
+from divspa.bench.measure import heap, measured, reference
 from divspa.bench.positives import Positives
 from divspa.bench.vectors import Embeddings
 from divspa.config import Config, Spark
@@ -38,7 +38,7 @@ def bench_augment(pairs: int, users: int, items: int, dim: int, peers: list[str]
     one process of FAISS and numpy, from the same files to one Parquet file; `agreement` is the share of rows in which
     both added the same items with the same weights.
     """
-    spark = spark_session(Spark())
+    spark = spark_session(Spark(driver_memory=heap(pairs)))
     config = Config.model_validate({"clicks": {"path": "-", "user": "-", "item": "-", "time": "-"}, "seed": seed})
     with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder:
         lake = Lake(spark, folder)

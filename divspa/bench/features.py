@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from divspa.bench.duckdb_features import Reference
-from divspa.bench.measure import measured, reference
+from divspa.bench.measure import heap, measured, reference
 from divspa.config import Config, Spark, load_config
 from divspa.features.build import build_features
 from divspa.lake.session import spark_session
@@ -34,7 +34,7 @@ def bench_features(clicks: int, seed: int = 17) -> dict[str, Any]:
         settings = GeneratorSettings(clicks=clicks, users=users, items=items, seed=seed)
         config = load_config(generate(settings, folder / "log")["config"], ["split.validation_events=0"])
         ds = settings.start + timedelta(days=settings.days - 1)
-        spark = Spark(driver_memory=_memory(clicks), partitions=max(4, clicks // CLICKS_A_PARTITION))
+        spark = Spark(driver_memory=heap(clicks), partitions=max(4, clicks // CLICKS_A_PARTITION))
         lake = Lake(spark_session(spark, "bench features"), config.lake)
         _warm_up(lake, folder, seed)
         started = time.time()
@@ -73,10 +73,6 @@ def _warm_up(lake: Lake, folder: Path, seed: int) -> None:
     settings = GeneratorSettings(users=300, items=100, clicks=3000, seed=seed)
     config = load_config(generate(settings, folder / "small")["config"])
     build_features(Lake(lake.spark, config.lake), config, settings.start + timedelta(days=settings.days - 1))
-
-
-def _memory(clicks: int) -> str:
-    return "3g" if clicks <= 5_000_000 else "7g"
 
 
 def _fields(config: Config) -> int:

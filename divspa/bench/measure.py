@@ -51,6 +51,11 @@ def measured() -> Iterator[Cost]:
         watcher.join()
 
 
+def heap(rows: int) -> str:
+    """The memory that Spark's JVM is given for so many rows of input."""
+    return "3g" if rows <= 5_000_000 else "7g"
+
+
 def reference(ours: float, theirs: float, amount: int, **more: float) -> dict[str, float]:
     """A reference's line in a benchmark's JSON: `ratio` is ours over theirs in seconds, so smaller is better."""
     return {"seconds": round(theirs, 3), "rate": round(amount / theirs, 1), "ratio": round(ours / theirs, 3), **more}
