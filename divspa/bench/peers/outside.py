@@ -56,12 +56,12 @@ def sasrec(seed: int):
     return SASRecModel(
         n_factors=64,
         n_heads=2,
-        session_max_len=200,
+        session_max_len=100,
         loss="gBCE",
         gbce_t=0.75,
         n_negatives=64,
         batch_size=64,
-        epochs=30,
+        epochs=20,
         deterministic=True,
     )
 
