@@ -77,9 +77,13 @@ def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
         "evaluate",
         "export_recall",
     ]
-    assert set(summary["models"]) == {"popularity", "youtube_dnn", "divspa"}
+    models = summary["models"]
+    assert set(models) == {"random", "popularity", "youtube_dnn", "divspa"}
+    assert 0.7 * 100 / 800 < models["random"]["hr@100"] < 1.3 * 100 / 800
     for name in ("youtube_dnn", "divspa"):
-        assert summary["models"][name]["hr@100"] > 1.5 * 100 / 800, summary["models"][name]
+        assert models[name]["hr@100"] > 1.5 * 100 / 800, models[name]
+        apart = {metric for metric in models[name] if metric.startswith("distance_") and metric.endswith("@100")}
+        assert apart and all(0 < models[name][metric] <= 1 for metric in apart)
     assert Path(summary["report"]).read_text().count("data:image/png") == 4
 
 
