@@ -9,7 +9,17 @@ from pyspark.sql import DataFrame
 from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
 from divspa.experiments.run import Result
 
-METRICS = ("hr@50", "hr@100", "hr@200", "ndcg@50", "ndcg@100", "ndcg@200", "distinct@100", "gini@100")
+METRICS = (
+    "hr@50",
+    "hr@100",
+    "hr@200",
+    "ndcg@50",
+    "ndcg@100",
+    "ndcg@200",
+    "distinct@100",
+    "distinct@500",
+    "distinct@1000",
+)
 COMPARED = ("hr@50", "ndcg@50")
 SEED = 17
 
