@@ -24,7 +24,6 @@ from divspa.retrieval import SearchReport, SearchSettings, search
 
 Plan = Literal["auto", "broadcast", "sharded", "routed"]
 PEERS = ("als", "hnswlib")
-WORKER_MB = 3072
 
 
 @dataclass(frozen=True)
@@ -147,14 +146,14 @@ def _als(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float]:
 
 def _hnswlib(folder: Path, asked: Asked, threads: int, exact_QK: np.ndarray) -> dict[str, float]:
     """hnswlib in one process of its own environment, its `ef` raised until it has our floor's recall."""
-    few = asked.peer_users or asked.users
-    for name, rows in (("items", asked.items), ("users", max(few, len(exact_QK)))):
-        np.save(folder / f"{name}.npy", read_vectors(str(folder / name))[:rows])
+    searched_users = max(asked.peer_users or asked.users, len(exact_QK))
+    np.save(folder / "items.npy", read_vectors(str(folder / "items")))
+    np.save(folder / "users.npy", read_vectors(str(folder / "users"))[:searched_users])
     np.save(folder / "exact_ids.npy", exact_QK)
     python = peer_python("hnswlib", ["hnswlib==0.8.0", "numpy<2"])
     said = json.loads(run_peer(python, "hnsw.py", folder, asked.recall_floor, threads))
-    seconds = said["build_seconds"] + said.pop("search_seconds") * asked.users / max(few, len(exact_QK))
-    return {"seconds": seconds, "users_run": max(few, len(exact_QK)), **said}
+    seconds = said["build_seconds"] + said.pop("search_seconds") * asked.users / searched_users
+    return {"seconds": seconds, "users_run": searched_users, **said}
 
 
 def _scaling(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float]:
@@ -165,8 +164,7 @@ def _scaling(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float
 
 
 def _seconds_with(folder: Path, asked: Asked, workers: int) -> float:
-    master = f"local-cluster[{workers},1,{WORKER_MB}]"
-    command = [sys.executable, "-m", "divspa.bench.workers", str(folder), master, json.dumps(asdict(asked))]
+    command = [sys.executable, "-m", "divspa.bench.workers", str(folder), str(workers), json.dumps(asdict(asked))]
     done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -13,7 +13,7 @@ import torch
 
 from divspa.arrow import list_column
 from divspa.bench.measure import Cost, measured, reference
-from divspa.bench.peers import peer_python, run_peer
+from divspa.bench.peers import our_version, peer_python, run_peer
 from divspa.config import Model, Training
 from divspa.data.batches import Batch
 from divspa.errors import ConfigError
@@ -79,9 +79,7 @@ def _torch_rechub(
     examples = len(arrays["item_index"])
     few = min(PEER_EXAMPLES, examples)
     np.savez(folder / "arrays.npz", **{name: values[:few] for name, values in arrays.items()})
-    python = peer_python(
-        "torch_rechub", ["torch-rechub==0.3.0", f"torch=={torch.__version__.split('+')[0]}", "numpy<2"]
-    )
+    python = peer_python("torch_rechub", ["torch-rechub==0.3.0", our_version("torch"), "numpy<2"])
     said = run_peer(python, "rechub.py", folder / "arrays.npz", items, batch_size, NEGATIVES, torch.get_num_threads())
     seconds = float(said)
     return reference(ours, seconds * examples / few, examples, examples_run=few)

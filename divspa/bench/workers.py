@@ -1,4 +1,4 @@
-"""A measured search on another Spark: `python -m divspa.bench.workers FOLDER MASTER '{"users": …}'` prints seconds."""
+"""A measured search by workers of one core each: `python -m divspa.bench.workers FOLDER WORKERS '{"users": …}'`."""
 
 import json
 import sys
@@ -10,13 +10,18 @@ from divspa.bench.retrieval import Asked, searched
 from divspa.config import Spark
 from divspa.lake.session import spark_session
 
-if __name__ == "__main__":
-    _, written, master, request = sys.argv
-    spark = spark_session(Spark(master=master))
+WORKER_MB = 3072
+
+
+def main(folder: Path, workers: int, asked: Asked) -> float:
+    """Seconds, once every worker is there."""
+    spark = spark_session(Spark(master=f"local-cluster[{workers},1,{WORKER_MB}]"))
     context: Any = spark.sparkContext._jsc
-    while len(context.sc().statusTracker().getExecutorInfos()) <= int(
-        master.removeprefix("local-cluster[").split(",")[0]
-    ):
-        time.sleep(0.1)  # the driver is one of them
-    cost, _ = searched(spark, Path(written), Asked(**json.loads(request)))
-    print(json.dumps(round(cost.seconds, 3)))
+    while len(context.sc().statusTracker().getExecutorInfos()) <= workers:  # the driver is one of them
+        time.sleep(0.1)
+    cost, _ = searched(spark, folder, asked)
+    return cost.seconds
+
+
+if __name__ == "__main__":
+    print(json.dumps(round(main(Path(sys.argv[1]), int(sys.argv[2]), Asked(**json.loads(sys.argv[3]))), 3)))

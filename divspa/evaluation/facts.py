@@ -95,7 +95,7 @@ def _users(test: TestSet, rankings: list[Ranking]) -> list[Shown]:
             row["user_id"],
             [name.get(item, "?") for item in pasts[row["user_key"]]],
             [name[item] for item in asked[row["user_key"]] if item in name],
-            {model: [name[item] for item in found.get(row["user_key"], [])] for model, found in lists.items()},
+            {model: [name[item] for item in found[row["user_key"]]] for model, found in lists.items()},
         )
         for row in rows
     ]

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import torch
 from pyspark.sql import functions as F
 
-from divspa.bench.peers import peer_python, run_peer
+from divspa.bench.peers import our_version, peer_python, run_peer
 from divspa.evaluation.test_set import Ranking, TestSet
 from schemas import USER_FEATURES
 
 # SASRec alone needs torch, so it has an environment of its own.
-TORCH = [f"torch=={torch.__version__.split('+')[0]}", "pytorch-lightning==2.6.0"]
+TORCH = [our_version("torch"), "pytorch-lightning==2.6.0"]
 PACKAGES = ["rectools==0.13.0", "implicit==0.7.2", "numpy<2", "scipy<1.14", "pandas<3", "pyarrow<20"]
 
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 from divspa.errors import ConfigError
@@ -18,6 +19,11 @@ def peer_python(name: str, packages: list[str]) -> str:
     _run([uv, "venv", "--quiet", "--allow-existing", "--python", "3.11", str(CACHE / name)])
     _run([uv, "pip", "install", "--quiet", "--python", str(python), *packages])
     return str(python)
+
+
+def our_version(package: str) -> str:
+    """The requirement that gives a peer the same version of a package as ours, less its build."""
+    return f"{package}=={version(package).partition('+')[0]}"
 
 
 def run_peer(python: str, script: str, *arguments: object) -> str:
