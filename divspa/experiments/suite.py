@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from divspa.config import Config, Section, fingerprint, load_config, read_mapping, validate_section
 from divspa.errors import ConfigError
 from divspa.models.checkpoint import DIVSPA
-from divspa.models.registry import model_settings
+from divspa.models.registry import with_all_settings
 from divspa.simulation.generator import generate
 from divspa.simulation.settings import GeneratorSettings
 
@@ -187,6 +187,6 @@ def trial(suite: Suite, data_set: str, run: Run, seed: int, chosen: Mapping[str,
     inherited = {**base.set, **chosen.get(base.name, {})} if base is not None else {}
     settings = {**place.set, **inherited, **run.set, **tried, "seed": seed}
     config = load_config(place.config, [f"{key}={yaml.safe_dump(value)}" for key, value in settings.items()])
-    model_settings(config.model)
+    config = config.model_copy(update={"model": with_all_settings(config.model)})
     assert place.ds is not None
     return Trial(data_set, place.ds, run.name, run.over, run.outside, config)

@@ -10,6 +10,9 @@ from divspa.models.layout import FieldSlot
 # Small, so that an item which is hardly ever trained is placed by its fields, and not at random among the best.
 INITIAL_SPREAD = 0.02
 SHORTEST = 0.01
+STEPS_A_DOUBLING = 4
+# A weight by age is moved by every example, and yet at the pace of an embedding it would take several passes to settle.
+RECENCY_RATE = 10.0
 
 
 class FieldEmbeddings(nn.Module):
@@ -46,13 +49,43 @@ class ItemEmbeddings(nn.Embedding):
         super().__init__(items, dim, sparse=True)
         nn.init.normal_(self.weight, std=INITIAL_SPREAD)
 
-    def mean_history(self, history_BL: torch.Tensor) -> torch.Tensor:
-        """Average the embeddings of past items, padding left out. Returns [B, dim]; zeros without a history."""
-        real_BL = (history_BL != 0).to(self.weight.dtype)
-        weights_BL = real_BL / real_BL.sum(1, keepdim=True).clamp(min=1)
+    def pooled(self, history_BL: torch.Tensor, weights_BL: torch.Tensor) -> torch.Tensor:
+        """The weighted sum of the embeddings of past items. Returns [B, dim]; zeros where every weight is 0."""
         return nn.functional.embedding_bag(
             history_BL, self.weight, mode="sum", per_sample_weights=weights_BL, sparse=True
         )
+
+
+class HistoryWeights(nn.Module):
+    """How much each past item counts in a user's history, by how many came after it: its age, 0 for the newest.
+
+    All count alike at the start. With `recency` there is one learned weight a step of age, and steps widen with age:
+    four whenever it doubles. What a user did last says most of what comes next on some logs and little on others
+    (docs/measured.md). Items that are not real weigh 0, the others sum to 1.
+    """
+
+    def __init__(self, length: int, *, recency: bool) -> None:
+        super().__init__()
+        step_L = (STEPS_A_DOUBLING * torch.arange(1, length + 1).log2()).long()
+        self.step_L: torch.Tensor
+        self.register_buffer("step_L", step_L, persistent=False)
+        self.log_weights = nn.Parameter(torch.zeros(int(step_L[-1]) + 1)) if recency else None
+
+    def forward(self, history_BL: torch.Tensor, ages_BL: torch.Tensor | None = None) -> torch.Tensor:
+        """Return weights [B, L] of items, oldest first and padded with 0; ages are given where some are left out."""
+        real_BL = history_BL != 0
+        if self.log_weights is None:
+            return real_BL / real_BL.sum(1, keepdim=True).clamp(min=1)
+        if ages_BL is None:
+            ages_BL = ages_of(history_BL)
+        logits_BL = RECENCY_RATE * self.log_weights[self.step_L[ages_BL]]
+        return torch.softmax(logits_BL.masked_fill(~real_BL, -torch.inf), 1).nan_to_num(0.0)
+
+
+def ages_of(history_BL: torch.Tensor) -> torch.Tensor:
+    """How many items came after each one of a whole history [B, L], oldest first; 0 for padding."""
+    real_B1 = (history_BL != 0).sum(1, keepdim=True)
+    return (real_B1 - 1 - torch.arange(history_BL.shape[1], device=history_BL.device)).clamp(min=0)
 
 
 def mlp(sizes: list[int], *, silent: bool = False) -> nn.Sequential:

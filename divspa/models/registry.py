@@ -32,6 +32,11 @@ def model_settings(model: Model) -> TowerSettings:
     return validate_section(MODELS[model.name].Settings, model.model_extra or {}, "model")
 
 
+def with_all_settings(model: Model) -> Model:
+    """The model with its defaults written out, so that what is kept of it outlives a change of defaults."""
+    return Model.model_validate({"name": model.name, **model_settings(model).model_dump()})
+
+
 def build_model(model: Model, layout: Layout) -> TwoTowerModule:
     """A freshly initialised model."""
     return MODELS[model.name](layout, model_settings(model))

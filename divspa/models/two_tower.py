@@ -2,21 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import nn
 
 from divspa.config import Section
-from divspa.models.embeddings import FieldEmbeddings, ItemEmbeddings
+from divspa.models.embeddings import FieldEmbeddings, HistoryWeights, ItemEmbeddings
 from divspa.models.layout import Layout
 
 
 class TowerSettings(Section):
-    """What every model has: the size of an embedding."""
+    """What every model has: the size of an embedding, and how past items are averaged: by recency or all alike."""
 
     dim: Annotated[int, Field(ge=1)] = 32
+    pooling: Literal["recency", "mean"] = "recency"
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Step:
     keys_B: torch.Tensor
     user_features_BF: torch.Tensor
     history_BL: torch.Tensor
+    ages_BL: torch.Tensor | None
     users_BD: torch.Tensor
     positives_BD: torch.Tensor
     item_features: Callable[[torch.Tensor], torch.Tensor]
@@ -53,20 +55,25 @@ class TwoTowerModule(nn.Module):
         super().__init__()
         self.layout = layout
         self.items = ItemEmbeddings(layout.items, settings.dim)
+        self.history_weights = HistoryWeights(layout.history_length, recency=settings.pooling == "recency")
         self.user_fields = FieldEmbeddings(layout.user, settings.dim)
         self.item_fields = FieldEmbeddings(layout.item, settings.dim)
 
-    def encode_users(self, user_features_BF: torch.Tensor, history_BL: torch.Tensor) -> torch.Tensor:
-        """Return user vectors [B, D]."""
-        return self.user_tower(self.user_parts(user_features_BF, history_BL))
+    def encode_users(
+        self, user_features_BF: torch.Tensor, history_BL: torch.Tensor, ages_BL: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Return user vectors [B, D]; a history that was sampled comes with its items' ages."""
+        return self.user_tower(self.user_parts(user_features_BF, history_BL, ages_BL))
 
     def encode_items(self, items_N: torch.Tensor, item_features_NF: torch.Tensor) -> torch.Tensor:
         """Return item vectors [N, D] of item indices and their encoded fields."""
         return self.item_tower(self.item_parts(items_N, item_features_NF))
 
-    def user_parts(self, user_features_BF: torch.Tensor, history_BL: torch.Tensor) -> torch.Tensor:
-        """The embedded inputs of the user tower [B, 1 + fields, dim]: the mean of the history comes first."""
-        history_B1D = self.items.mean_history(history_BL).unsqueeze(1)
+    def user_parts(
+        self, user_features_BF: torch.Tensor, history_BL: torch.Tensor, ages_BL: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The embedded inputs of the user tower [B, 1 + fields, dim]: the weighted history comes first."""
+        history_B1D = self.items.pooled(history_BL, self.history_weights(history_BL, ages_BL)).unsqueeze(1)
         return torch.cat([history_B1D, self.user_fields(user_features_BF)], 1)
 
     def item_parts(self, items_N: torch.Tensor, item_features_NF: torch.Tensor) -> torch.Tensor:

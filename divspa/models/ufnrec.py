@@ -58,7 +58,7 @@ class UFNRec(YoutubeDNN):
         false_BW = self._update_streaks(step.keys_B, scores_BW.detach() > positive_B1.detach())
         false_BW = (false_BW & ~_clicked(items_BW, step.history_BL)).to(scores_BW.dtype)
         with torch.no_grad():
-            teacher_users_BD = self.teacher.encode_users(step.user_features_BF, step.history_BL)
+            teacher_users_BD = self.teacher.encode_users(step.user_features_BF, step.history_BL, step.ages_BL)
             teacher_BW = _scores(self.teacher, teacher_users_BD, items_BW, step)
         reverse_BW = softplus(-step.omega * scores_BW)
         apart_BW = (scores_BW - teacher_BW).square()

@@ -29,8 +29,8 @@ class Objective:
         needed = torch.cat([batch.items_BP.flatten().long(), negatives.items_N])
         items_U, place = torch.unique(needed, return_inverse=True)
         vectors_UD = model.encode_items(items_U, self.item_features_VF[items_U])
-        history_BL = sampled_history(batch.history_BL, self.training.history_sample, self.sampler.generator)
-        users_BD = model.encode_users(batch.user_features_BF, history_BL)
+        history_BL, ages_BL = sampled_history(batch.history_BL, self.training.history_sample, self.sampler.generator)
+        users_BD = model.encode_users(batch.user_features_BF, history_BL, ages_BL)
         scale = self.training.omega if model.cosine else 1.0
         # embedding() rather than indexing, because its gradient is summed several times faster.
         positives_BPD = embedding(place[: batch.items_BP.numel()].view_as(batch.items_BP), vectors_UD)
@@ -47,6 +47,7 @@ class Objective:
             batch.keys_B,
             batch.user_features_BF,
             history_BL,
+            ages_BL,
             users_BD,
             positives_BPD[:, 0],
             self.item_features_VF.__getitem__,
@@ -74,17 +75,20 @@ class Objective:
         return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.divspa.beta)
 
 
-def sampled_history(history_BL: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
-    """At most `size` items of each history, drawn anew in every step; 0 takes all.
+def sampled_history(
+    history_BL: torch.Tensor, size: int, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """At most `size` items of each history and their ages, drawn anew in every step; 0 takes all, without ages.
 
     A longer history tells more of a user, but reading all of it in every step costs time and is learned by heart. One
     item is drawn from each of `size` stretches of equal length, so old and recent ones keep their shares and order.
     """
     length = history_BL.shape[1]
     if not 0 < size < length:
-        return history_BL
+        return history_BL, None
     real_B1 = (history_BL != 0).sum(1, keepdim=True)
     stretch_S = torch.arange(size, device=history_BL.device)
     drawn_BS = torch.rand(len(history_BL), size, generator=generator).to(history_BL.device)
     place_BS = ((stretch_S + drawn_BS) * (real_B1 / size)).long().clamp(max=length - 1)
-    return history_BL.gather(1, torch.where(real_B1 > size, place_BS, stretch_S))
+    place_BS = torch.where(real_B1 > size, place_BS, stretch_S)
+    return history_BL.gather(1, place_BS), (real_B1 - 1 - place_BS).clamp(min=0)

@@ -11,6 +11,7 @@ from divspa.config import Config, DivSPA, FeatureField, fingerprint
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.layout import FieldSlot, Layout
+from divspa.models.registry import with_all_settings
 from divspa.progress import step
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.fit import Job
@@ -65,9 +66,9 @@ def _train_and_publish(
     }
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
-    folder = checkpoint_folder(lake.root, ds, name)
+    folder, model = checkpoint_folder(lake.root, ds, name), with_all_settings(config.model)
     job = Job(
-        model=config.model,
+        model=model,
         layout=read_layout(lake, config, ds),
         training=config.training,
         divspa=divspa,
@@ -76,7 +77,7 @@ def _train_and_publish(
         rows=rows,
         item_files=lake.files(ITEM_FEATURES, ds, versions[ITEM_FEATURES.name]),
         folder=folder,
-        fingerprint=fingerprint(config.model, config.training, divspa, config.seed, ds, sorted(versions.items())),
+        fingerprint=fingerprint(model, config.training, divspa, config.seed, ds, sorted(versions.items())),
         validation=read_validation(lake, ds, versions[EXAMPLES.name]),
         start_from=_earlier_checkpoint(lake, config, ds, name),
     )

@@ -24,6 +24,7 @@ def a_step(model: YoutubeDNN, keys: list[int], positives: torch.Tensor) -> Step:
         torch.tensor(keys),
         NO_FIELDS,
         HISTORY,
+        None,
         model.encode_users(NO_FIELDS, HISTORY),
         positives,
         FEATURES.__getitem__,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from divspa.models.deepfm import DeepFM, DeepFMSettings
+from divspa.models.embeddings import RECENCY_RATE, STEPS_A_DOUBLING
 from divspa.models.fm import FM
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.two_tower import TowerSettings
@@ -21,11 +22,14 @@ ITEMS = (torch.tensor([2, 7, 5]), torch.tensor([[2, 2, 3], [3, 5, 0], [1, 4, 2]]
 def fields_of(model: FM, user: int, item: int) -> tuple[list[torch.Tensor], torch.Tensor]:
     """Every field's embedding and the sum of the item's weights, looked up one by one."""
     past = [model.items.weight[i] for i in USERS[1][user].tolist() if i]
+    assert model.history_weights.log_weights is not None
+    newest, before = (RECENCY_RATE * model.history_weights.log_weights[[0, STEPS_A_DOUBLING]]).exp().tolist()
+    shares = [before / (before + newest), newest / (before + newest)] if len(past) == 2 else [1.0]
     age, city = USERS[0][user].tolist()
     brand, *tags = ITEMS[1][item].tolist()
     known = [4 + tag for tag in tags if tag]
     embedded = [
-        torch.stack(past).mean(0),
+        sum((share * vector for share, vector in zip(shares, past, strict=True)), torch.zeros(8)),
         model.user_fields.table.weight[age],
         model.user_fields.table.weight[5 + city],
         model.items.weight[ITEMS[0][item]],

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 
 from divspa.config import Model
 from divspa.models.checkpoint import Checkpoint
-from divspa.models.embeddings import FieldEmbeddings, ItemEmbeddings
+from divspa.models.embeddings import RECENCY_RATE, FieldEmbeddings, HistoryWeights, ItemEmbeddings
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import MODELS, build_model
 from divspa.serving.export import export_user_tower
@@ -46,11 +48,39 @@ def test_towers_return_finite_unit_vectors_also_without_history(name: str) -> No
         assert users[0].norm().item() == pytest.approx(1) and users[1].norm() < 1.0001
 
 
-def test_mean_history_leaves_padding_out() -> None:
-    table = ItemEmbeddings(20, 8)
-    mean = table.mean_history(USERS[1])
+@pytest.mark.parametrize("recency", [True, False])
+def test_a_fresh_history_is_a_mean_that_leaves_padding_out(recency: bool) -> None:
+    table, weights = ItemEmbeddings(20, 8), HistoryWeights(USERS[1].shape[1], recency=recency)
+    mean = table.pooled(USERS[1], weights(USERS[1]))
     assert torch.allclose(mean[0], (table.weight[3] + table.weight[4]) / 2)
     assert not mean[1].any()
+
+
+def test_past_items_weigh_by_how_many_came_after_them() -> None:
+    weights = HistoryWeights(4, recency=True)
+    assert weights.step_L.tolist() == [0, 4, 6, 8]
+    assert weights.log_weights is not None
+    with torch.no_grad():
+        weights.log_weights[0] = math.log(3) / RECENCY_RATE
+    whole = torch.tensor([[5, 6, 7, 0], [0, 0, 0, 0]])
+    assert torch.allclose(weights(whole), torch.tensor([[0.2, 0.2, 0.6, 0], [0, 0, 0, 0]]))
+    # The newest is left out, so none of these is the last thing that the user did.
+    assert torch.allclose(weights(whole[:1, :2], torch.tensor([[2, 1]])), torch.tensor([[0.5, 0.5]]))
+
+
+def test_weights_by_age_are_learned() -> None:
+    torch.manual_seed(3)
+    model = build_model(Model(name="youtube_dnn"), LAYOUT)
+    model.encode_users(*USERS)[0, 0].backward()
+    assert model.history_weights.log_weights is not None
+    gradient = model.history_weights.log_weights.grad
+    assert gradient is not None and gradient.any()
+    assert (
+        build_model(
+            Model.model_validate({"name": "youtube_dnn", "pooling": "mean"}), LAYOUT
+        ).history_weights.log_weights
+        is None
+    )
 
 
 def test_a_multi_valued_field_is_the_mean_of_its_values() -> None:
