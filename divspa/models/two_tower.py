@@ -14,7 +14,7 @@ from divspa.models.layout import Layout
 
 
 class TowerSettings(Section):
-    """What every model has: the size of an embedding, and how past items are averaged: by recency or all alike."""
+    """What every model has: the size of an embedding, and how past items count: by recency or all alike."""
 
     dim: Annotated[int, Field(ge=1)] = 32
     pooling: Literal["recency", "mean"] = "recency"

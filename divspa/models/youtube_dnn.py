@@ -1,4 +1,4 @@
-"""YoutubeDNN: mean-pooled history and fields through an MLP, for users and for items (Covington et al. 2016)."""
+"""YoutubeDNN: pooled history and fields through an MLP, for users and for items (Covington et al. 2016)."""
 
 from typing import ClassVar
 
@@ -19,7 +19,7 @@ class YoutubeDNNSettings(TowerSettings):
 class YoutubeDNN(TwoTowerModule):
     """The paper's base model (Section 3.1), as two towers.
 
-    The user tower reads the mean embedding of the history and one embedding a user field; the item tower the item's
+    The user tower reads the history, pooled by recency, and one embedding a user field; the item tower the item's
     own embedding and one a field; both end in a vector of unit length. With `residual`, the layers add to the history
     and to the item's own embedding; the user's layers then read the fields alone, since layers over the history learned
     the users by heart (docs/measured.md). Left out of the original: the ranking network, search tokens, and the age of
