@@ -120,6 +120,7 @@ def experiment(
     data_sets: Annotated[str, typer.Option(help="Comma-separated: some of the suite's data sets.")] = "",
     runs: Annotated[str, typer.Option(help="Comma-separated: some of its runs, with the bases they are over.")] = "",
     seeds: Annotated[int, typer.Option(min=0, help="So many of its seeds; 0: all.")] = 0,
+    made_only: Annotated[bool, typer.Option("--made-only", help="Train nothing: the page of what is made.")] = False,
 ) -> None:
     """Train and rank a grid of settings over data sets and seeds, and say what the differences are worth."""
     from divspa.experiments.suite import load_suite, part_of
@@ -137,10 +138,11 @@ def experiment(
         from schemas import EXPERIMENT_METRICS
 
         spark = spark_session(Spark())
-    results = Experiment(loaded, spark, str(out)).run()
+    results = Experiment(loaded, spark, str(out), made_only).run()
     parts = {"data-sets": data_sets, "runs": runs, "seeds": seeds}
     command = f"divspa experiment --suite {suite} --out DIR"
     command += "".join(f" --{name} {value}" for name, value in parts.items() if value)
+    command += " --made-only" if made_only else ""
     written = page_of(loaded.name, command, results, Lake(spark, str(out)).read(EXPERIMENT_METRICS))
     spark.stop()
     page = page or out / "results.md"

@@ -40,25 +40,30 @@ def differences(results: list[Result]) -> list[Difference]:
     """Every augmented run against its base, each event's gain averaged over the seeds."""
     by_name = {(result.data_set, result.run.name): result for result in results}
     return [
-        difference(result, by_name[result.data_set, result.run.over], metric)
+        difference(result, base, metric)
         for result in results
-        if result.run.over is not None
+        if (base := by_name.get((result.data_set, result.run.over or ""))) and _common_seeds(result, base)
         for metric in COMPARED
     ]
 
 
 def difference(ours: Result, theirs: Result, metric: str) -> Difference:
-    """Compare two runs over the same test events."""
-    gains_ST, against_ST = (_gains(result, metric) for result in (ours, theirs))
+    """Compare two runs over the same test events, and the seeds that both have."""
+    common = _common_seeds(ours, theirs)
+    gains_ST, against_ST = (_gains(result, metric, common) for result in (ours, theirs))
     users_T = np.array(ours.trials[0]["user_keys"])
     found = compare(gains_ST.mean(0), against_ST.mean(0), users_T, SEED)
     ahead = int((gains_ST.mean(1) > against_ST.mean(1)).sum())
-    return Difference(ours.data_set, ours.run.name, theirs.run.name, metric, found, f"{ahead} of {len(ours.trials)}")
+    return Difference(ours.data_set, ours.run.name, theirs.run.name, metric, found, f"{ahead} of {len(common)}")
 
 
-def _gains(result: Result, metric: str) -> np.ndarray:
+def _common_seeds(ours: Result, theirs: Result) -> set[int]:
+    return {trial["seed"] for trial in ours.trials} & {trial["seed"] for trial in theirs.trials}
+
+
+def _gains(result: Result, metric: str, seeds: set[int]) -> np.ndarray:
     kind, _, k = metric.partition("@")
-    ranks = [np.array(trial["ranks"]) for trial in result.trials]
+    ranks = [np.array(trial["ranks"]) for trial in result.trials if trial["seed"] in seeds]
     return np.stack([gains(ranks_T, "hr" if kind == "hr" else "ndcg", int(k)) for ranks_T in ranks])
 
 
@@ -100,13 +105,13 @@ def _figures(results: list[Result], values: dict[tuple[str, str, str], float]) -
     for data_set in dict.fromkeys(result.data_set for result in results):
         yield f"## {data_set}"
         yield ""
-        yield f"| run | settings chosen | {' | '.join(METRICS)} |"
-        yield f"| --- | --- | {' | '.join('---:' for _ in METRICS)} |"
+        yield f"| run | settings chosen | seeds | {' | '.join(METRICS)} |"
+        yield f"| --- | --- | ---: | {' | '.join('---:' for _ in METRICS)} |"
         for result in results:
             if result.data_set == data_set:
                 chosen = ", ".join(f"{key.rpartition('.')[2]} {value}" for key, value in result.chosen.items())
                 cells = [_cell([values[data_set, t["trial"], metric] for t in result.trials]) for metric in METRICS]
-                yield f"| {result.run.name} | {chosen} | {' | '.join(cells)} |"
+                yield f"| {result.run.name} | {chosen} | {len(result.trials)} | {' | '.join(cells)} |"
         yield ""
 
 

@@ -1,6 +1,7 @@
 """Run a suite's trials, as few stages as their settings need, and keep what each one ranked."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,11 +34,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A suite and the local folder that holds its results and, for each data set, a lake of its own."""
+    """A suite and the local folder that holds its results and, for each data set, a lake of its own.
+
+    With `made_only` nothing is trained: the results are of the trials that the folder has.
+    """
 
     suite: Suite
     spark: SparkSession
     out: str
+    made_only: bool = False
 
     def run(self) -> list[Result]:
         """Make every trial that the results lack; killed at any moment, it goes on with the next trial."""
@@ -53,8 +58,8 @@ class Experiment:
                     chosen[run.name] = self._choose(data_set, run, chosen)
                 if run.outside is None or not trials[run.name]:
                     wanted = trial(self.suite, data_set, run, seed, chosen, chosen[run.name])
-                    trials[run.name].append(self._row(wanted))
-        return [Result(data_set, run, chosen[run.name], trials[run.name]) for run in runs]
+                    trials[run.name] += self._rows(wanted)
+        return [Result(data_set, run, chosen[run.name], trials[run.name]) for run in runs if trials[run.name]]
 
     def _choose(self, data_set: str, run: Run, chosen: Mapping[str, Settings]) -> Settings:
         """The searched settings with the best validation score on the first seed; ties go to the earlier."""
@@ -62,11 +67,12 @@ class Experiment:
         if len(candidates) == 1:
             return candidates[0]
         tried = [trial(self.suite, data_set, run, self.suite.seeds[0], chosen, settings) for settings in candidates]
-        scores = [self._row(candidate)["validation"] for candidate in tried]
+        rows = [self._rows(candidate) for candidate in tried]
+        scores = [row[0]["validation"] if row else -math.inf for row in rows]
         return candidates[scores.index(max(scores))]
 
-    def _row(self, wanted: Trial) -> Row:
-        """The trial's row of experiment_trials, made now when it is not there."""
+    def _rows(self, wanted: Trial) -> list[Row]:
+        """The trial's row of experiment_trials, made now when it is not there; none if it is not to be made."""
         results = Lake(self.spark, self.out)
         if results.exists(EXPERIMENT_TRIALS):
             rows = results.read(EXPERIMENT_TRIALS).where(
@@ -75,10 +81,12 @@ class Experiment:
                 & (F.col("trial") == wanted.key)
             )
             if found := rows.collect():
-                return found[0]
+                return found
+        if self.made_only:
+            return []
         with step(f"{wanted.data_set}, {wanted.run}, seed {wanted.seed}"):
             self._make(wanted, results)
-        return self._row(wanted)
+        return self._rows(wanted)
 
     def _make(self, wanted: Trial, results: Lake) -> None:
         folder = Path(self.out) / "lakes" / f"{wanted.data_set}-{wanted.stages()['build_features']}"

@@ -10,10 +10,10 @@ import polars as pl
 BIN = Path(sys.executable).parent
 
 
-def run_quick(out: Path) -> str:
+def run_quick(out: Path, *options: str) -> str:
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    command = ["divspa", "experiment", "--suite", "quick", "--out", str(out)]
+    command = ["divspa", "experiment", "--suite", "quick", "--out", str(out), *options]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stderr
@@ -35,3 +35,5 @@ def test_the_quick_suite_ranks_every_run_compares_them_and_goes_on_where_it_was(
     (tmp_path / "results.md").unlink()
     again = run_quick(tmp_path)
     assert "seed 1" not in again and (tmp_path / "results.md").read_text() == page
+    run_quick(tmp_path, "--made-only")
+    assert (tmp_path / "results.md").read_text() == page.replace("--out DIR`", "--out DIR --made-only`")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyspark.sql import Row
 
-from divspa.experiments.page import difference
+from divspa.experiments.page import difference, differences
 from divspa.experiments.run import Result
 from divspa.experiments.suite import Run
 
@@ -20,6 +20,14 @@ def test_seeds_are_averaged_and_counted() -> None:
     found = difference(ours, base, "hr@50")
     assert (found.found.value, found.found.against, found.found.p_t) == (0.375, 0.375, 1.0)
     assert found.seeds_ahead == "1 of 2"
+
+
+def test_only_seeds_that_both_runs_have_are_compared() -> None:
+    base = result(Run(name="base"), [60, 60, 0, 0])
+    ours = result(Run(name="ours", over="base"), [0, 60, 0, 0], [60, 60, 60, 60])
+    found = difference(ours, base, "hr@50")
+    assert (found.found.value, found.found.against, found.seeds_ahead) == (0.75, 0.5, "1 of 1")
+    assert differences([ours]) == []
 
 
 def test_a_difference_that_all_seeds_agree_on_is_found() -> None:
