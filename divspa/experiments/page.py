@@ -26,7 +26,7 @@ SEED = 17
 
 @dataclass(frozen=True)
 class Difference:
-    """A run against the base that it is over, on one data set."""
+    """A run against the base that it is over, or against an outside recommender, on one data set."""
 
     data_set: str
     run: str
@@ -37,14 +37,27 @@ class Difference:
 
 
 def differences(results: list[Result]) -> list[Difference]:
-    """Every augmented run against its base, each event's gain averaged over the seeds."""
+    """Every augmented run against its base, and the best of all against the best outside, a mean over the seeds."""
     by_name = {(result.data_set, result.run.name): result for result in results}
-    return [
+    over_base = [
         difference(result, base, metric)
         for result in results
         if (base := by_name.get((result.data_set, result.run.over or ""))) and _common_seeds(result, base)
         for metric in COMPARED
     ]
+    return over_base + list(_against_outside(results))
+
+
+def _against_outside(results: list[Result]) -> Iterator[Difference]:
+    """The model that the validation split would choose, against the outside recommender that the test would."""
+    for data_set in dict.fromkeys(result.data_set for result in results):
+        here = [result for result in results if result.data_set == data_set]
+        outside, ours = ([each for each in here if (each.run.outside is not None) == so] for so in (True, False))
+        if outside and ours:
+            chosen = max(ours, key=lambda each: np.mean([trial["validation"] or -np.inf for trial in each.trials]))
+            for metric in COMPARED:
+                best = max(outside, key=lambda each: _gains(each, metric, set()).mean())
+                yield difference(chosen, best, metric)
 
 
 def difference(ours: Result, theirs: Result, metric: str) -> Difference:
@@ -58,12 +71,14 @@ def difference(ours: Result, theirs: Result, metric: str) -> Difference:
 
 
 def _common_seeds(ours: Result, theirs: Result) -> set[int]:
-    return {trial["seed"] for trial in ours.trials} & {trial["seed"] for trial in theirs.trials}
+    """The seeds that can be compared: an outside recommender is made once, for all of them."""
+    seeds = {trial["seed"] for trial in ours.trials}
+    return seeds if theirs.run.outside else seeds & {trial["seed"] for trial in theirs.trials}
 
 
 def _gains(result: Result, metric: str, seeds: set[int]) -> np.ndarray:
     kind, _, k = metric.partition("@")
-    ranks = [np.array(trial["ranks"]) for trial in result.trials if trial["seed"] in seeds]
+    ranks = [np.array(trial["ranks"]) for trial in result.trials if result.run.outside or trial["seed"] in seeds]
     return np.stack([gains(ranks_T, "hr" if kind == "hr" else "ndcg", int(k)) for ranks_T in ranks])
 
 
@@ -83,8 +98,9 @@ test period, with the first seed.
 WORTH = """
 ## What augmentation is worth
 
-Relative gain over the base that a run augments, with a 95 % interval (bootstrap over users), the paired t-test
-over users and the sign-flip test, and the t-test corrected for all {rows} rows (Holm). A run is called better or
+Relative gain over the base that a run augments, and last of the model with the best validation score over the best
+outside recommender: a 95 % interval (bootstrap over users), the paired t-test over users and the sign-flip test, and
+the t-test corrected for all {rows} rows (Holm). A run is called better or
 worse only where the corrected p is below .05. The tests speak of these trainings on these users; the last column
 says with how many of the seeds the run was ahead.
 """
@@ -127,7 +143,7 @@ def _worth(results: list[Result]) -> Iterator[str]:
         return
     corrected = holm([each.found.p_t for each in found])
     yield WORTH.format(rows=len(found))
-    yield "| data set | run | over | metric | gain | interval | p (t) | p (flips) | p (Holm) | | ahead |"
+    yield "| data set | run | against | metric | gain | interval | p (t) | p (flips) | p (Holm) | | ahead |"
     yield "| --- | --- | --- | --- | ---: | --- | ---: | ---: | ---: | --- | --- |"
     for each, p_holm in zip(found, corrected, strict=True):
         it = each.found

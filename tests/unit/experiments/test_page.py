@@ -9,9 +9,10 @@ from divspa.experiments.run import Result
 from divspa.experiments.suite import Run
 
 
-def result(run: Run, *ranks: list[int]) -> Result:
+def result(run: Run, *ranks: list[int], validation: float | None = None) -> Result:
     users = list(range(len(ranks[0])))
-    return Result("log", run, {}, [Row(seed=seed, user_keys=users, ranks=list(of)) for seed, of in enumerate(ranks)])
+    trials = [Row(seed=seed, user_keys=users, ranks=list(of), validation=validation) for seed, of in enumerate(ranks)]
+    return Result("log", run, {}, trials)
 
 
 def test_seeds_are_averaged_and_counted() -> None:
@@ -28,6 +29,16 @@ def test_only_seeds_that_both_runs_have_are_compared() -> None:
     found = difference(ours, base, "hr@50")
     assert (found.found.value, found.found.against, found.seeds_ahead) == (0.75, 0.5, "1 of 1")
     assert differences([ours]) == []
+
+
+def test_what_validation_chose_meets_the_best_outside_recommender() -> None:
+    weak = result(Run(name="weak", outside="popularity"), [60, 60, 60, 0])
+    strong = result(Run(name="strong", outside="ease"), [60, 60, 0, 0])
+    lucky = result(Run(name="lucky"), [0, 0, 0, 0], validation=0.1)
+    chosen = result(Run(name="chosen"), [60, 0, 0, 0], [60, 60, 60, 0], validation=0.2)
+    hits, _ = differences([weak, strong, lucky, chosen])
+    assert (hits.run, hits.against, hits.metric, hits.seeds_ahead) == ("chosen", "strong", "hr@50", "1 of 2")
+    assert (hits.found.value, hits.found.against) == (0.5, 0.5)
 
 
 def test_a_difference_that_all_seeds_agree_on_is_found() -> None:
