@@ -13,6 +13,7 @@ def carry_over(earlier: TwoTowerModule, model: TwoTowerModule) -> None:
     A vocabulary only appends, so index i means the same in both. New rows keep their fresh values, and so does a layer
     whose shape has changed because a field was added.
     """
+    _carry_ages(earlier.history_weights.log_weights, model.history_weights.log_weights)
     fields = {name: part for name, part in earlier.named_modules() if isinstance(part, FieldEmbeddings)}
     for name, part in model.named_modules():
         if name in fields and isinstance(part, FieldEmbeddings):
@@ -26,6 +27,12 @@ def carry_over(earlier: TwoTowerModule, model: TwoTowerModule) -> None:
         if known.shape == parameter.shape or name.removesuffix(".weight") in _row_tables(model):
             rows = min(len(known), len(parameter))
             parameter[:rows] = known[:rows]
+
+
+def _carry_ages(known: torch.Tensor | None, grown: torch.Tensor | None) -> None:
+    """A step of age means the same in any length; in a longer history the oldest items weigh as the oldest known."""
+    if known is not None and grown is not None:
+        grown[:] = known[torch.arange(len(grown)).clamp(max=len(known) - 1)]
 
 
 def _row_tables(model: TwoTowerModule) -> set[str]:

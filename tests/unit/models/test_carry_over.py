@@ -30,6 +30,19 @@ def test_what_was_known_yesterday_is_scored_as_yesterday(name: str) -> None:
     assert torch.equal(monday.encode_items(*ITEMS), tuesday.encode_items(*ITEMS))
 
 
+@pytest.mark.parametrize("length", [2, 4, 16])
+def test_past_items_keep_the_weights_of_their_ages_in_a_history_of_another_length(length: int) -> None:
+    monday, tuesday = (
+        build_model(Model(name="youtube_dnn"), MONDAY.model_copy(update={"history_length": of})) for of in (4, length)
+    )
+    known, grown = monday.history_weights.log_weights, tuesday.history_weights.log_weights
+    assert known is not None and grown is not None and len(known) == 9
+    with torch.no_grad():
+        known.copy_(torch.linspace(0, -1, 9))
+    carry_over(monday, tuesday)
+    assert grown.tolist() == [*known.tolist()[: len(grown)], *[-1.0] * (len(grown) - 9)]
+
+
 def test_new_rows_are_fresh_and_a_new_field_starts_its_layer_anew() -> None:
     monday = build_model(Model(name="youtube_dnn"), MONDAY)
     with torch.no_grad():
