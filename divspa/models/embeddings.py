@@ -4,6 +4,7 @@ from itertools import accumulate, pairwise
 
 import torch
 from torch import nn
+from torch.nn.functional import embedding
 
 from divspa.models.layout import FieldSlot
 
@@ -78,7 +79,8 @@ class HistoryWeights(nn.Module):
             return real_BL / real_BL.sum(1, keepdim=True).clamp(min=1)
         if ages_BL is None:
             ages_BL = ages_of(history_BL)
-        logits_BL = RECENCY_RATE * self.log_weights[self.step_L[ages_BL]]
+        # embedding() rather than indexing, because its gradient is summed several times faster.
+        logits_BL = RECENCY_RATE * embedding(self.step_L[ages_BL], self.log_weights.unsqueeze(1)).squeeze(-1)
         return torch.softmax(logits_BL.masked_fill(~real_BL, -torch.inf), 1).nan_to_num(0.0)
 
 

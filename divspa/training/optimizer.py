@@ -43,7 +43,7 @@ class RowAdam(torch.optim.Optimizer):
             parameter.sub_(_update(mean, square, gradient, int(state["step"]), group["lr"]))
             return
         rows, values = summed_rows(gradient)
-        row_mean, row_square = mean[rows], square[rows]
+        row_mean, row_square = mean.index_select(0, rows), square.index_select(0, rows)
         change = _update(row_mean, row_square, values, int(state["step"]), group["lr"])
         mean.index_copy_(0, rows, row_mean)
         square.index_copy_(0, rows, row_square)
