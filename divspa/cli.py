@@ -120,14 +120,22 @@ def experiment(
     data_sets: Annotated[str, typer.Option(help="Comma-separated: some of the suite's data sets.")] = "",
     runs: Annotated[str, typer.Option(help="Comma-separated: some of its runs, with the bases they are over.")] = "",
     seeds: Annotated[int, typer.Option(min=0, help="So many of its seeds; 0: all.")] = 0,
+    config: Annotated[
+        Path | None, typer.Option(help="The log to run it on, instead of the suite's; with --ds.")
+    ] = None,
+    ds: Annotated[str, typer.Option(help="The day whose test period is ranked, YYYY-MM-DD; with --config.")] = "",
     made_only: Annotated[bool, typer.Option("--made-only", help="Train nothing: the page of what is made.")] = False,
 ) -> None:
     """Train and rank a grid of settings over data sets and seeds, and say what the differences are worth."""
-    from divspa.experiments.suite import load_suite, part_of
+    from divspa.experiments.suite import DataSet, load_suite, part_of
+
+    if (config is None) != (not ds):
+        raise ConfigError("The options --config and --ds name a log together", expected="both or neither")
+    own = None if config is None else DataSet(config=str(config.expanduser().resolve()), ds=_day(ds))
 
     shipped = _shipped(f"suites/{suite}.yaml")
     out = out.expanduser().resolve()
-    loaded = load_suite(shipped if shipped.exists() else suite, out)
+    loaded = load_suite(shipped if shipped.exists() else suite, out, own)
     loaded = part_of(loaded, _listed(data_sets), _listed(runs), seeds)
     with step("starting Spark"):
         from divspa.config import Spark
@@ -137,9 +145,9 @@ def experiment(
         from divspa.lake.tables import Lake
         from schemas import EXPERIMENT_METRICS
 
-        spark = spark_session(Spark())
+        spark = spark_session(Spark() if config is None else load_config(config).spark)
     results = Experiment(loaded, spark, str(out), made_only).run()
-    parts = {"data-sets": data_sets, "runs": runs, "seeds": seeds}
+    parts = {"config": config and config.name, "ds": ds, "data-sets": data_sets, "runs": runs, "seeds": seeds}
     command = f"divspa experiment --suite {suite} --out DIR"
     command += "".join(f" --{name} {value}" for name, value in parts.items() if value)
     command += " --made-only" if made_only else ""

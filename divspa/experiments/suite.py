@@ -136,9 +136,15 @@ class Trial:
         return fingerprint(last, self.model, self.config.evaluation)
 
 
-def load_suite(path: str | Path, out: Path) -> Suite:
-    """Read a suite's YAML file, and generate its logs under `out`. Raises ConfigError, naming all that is wrong."""
+def load_suite(path: str | Path, out: Path, own: DataSet | None = None) -> Suite:
+    """Read a suite's YAML file, and generate its logs under `out`. Raises ConfigError, naming all that is wrong.
+
+    With `own` the runs are made on that log alone, named like its configuration, and not on the suite's.
+    """
     suite = validate_section(Suite, read_mapping(path, "suite"), "suite")
+    if own is not None:
+        anywhere = tuple(run for run in suite.runs if not run.data_sets)
+        suite = suite.model_copy(update={"data_sets": {Path(own.config).stem: own}, "runs": anywhere})
     folder = Path(path).parent
     located = {name: data_set.located(name, folder, out) for name, data_set in suite.data_sets.items()}
     return suite.model_copy(update={"data_sets": located})

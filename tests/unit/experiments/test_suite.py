@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from divspa.errors import ConfigError
-from divspa.experiments.suite import Suite, load_suite, part_of, runs_of, trial
+from divspa.experiments.suite import DataSet, Suite, load_suite, part_of, runs_of, trial
 
 SUITES = Path(__file__).parents[3] / "conf" / "suites"
 LOG = {"clicks": {"path": "x", "user": "u", "item": "i", "time": "t"}}
@@ -78,6 +78,16 @@ def test_a_part_keeps_the_bases_of_its_runs_and_the_trials_of_the_whole(tmp_path
         part_of(whole, [], ["wider"], 0)
     with pytest.raises(ConfigError, match="has no logs"):
         part_of(whole, ["logs"], [], 0)
+
+
+def test_a_suite_runs_on_a_log_of_ones_own(tmp_path: Path) -> None:
+    suite(tmp_path, runs=[*RUNS, {"name": "apart", "data_sets": ["log"]}])
+    (tmp_path / "mine.yaml").write_text((tmp_path / "log.yaml").read_text())
+    own = DataSet(config=str(tmp_path / "mine.yaml"), ds=date(2024, 3, 4))
+    loaded = load_suite(tmp_path / "suite.yaml", tmp_path / "out", own)
+    assert list(loaded.data_sets) == ["mine"] and "apart" not in [run.name for run in loaded.runs]
+    made = trial(loaded, "mine", loaded.runs[0], 1, {}, {})
+    assert (made.data_set, made.ds) == ("mine", date(2024, 3, 4))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SUITES.glob("*.yaml")))
