@@ -52,7 +52,8 @@ def _against_outside(results: list[Result]) -> Iterator[Difference]:
     """The model that the validation split would choose, against the outside recommender that the test would."""
     for data_set in dict.fromkeys(result.data_set for result in results):
         here = [result for result in results if result.data_set == data_set]
-        outside, ours = ([each for each in here if (each.run.outside is not None) == so] for so in (True, False))
+        outside = [result for result in here if result.run.outside is not None]
+        ours = [result for result in here if result.run.outside is None]
         if outside and ours:
             chosen = max(ours, key=lambda each: np.mean([trial["validation"] or -np.inf for trial in each.trials]))
             for metric in COMPARED:
