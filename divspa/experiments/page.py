@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 
 from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
 from divspa.experiments.run import Result
@@ -42,7 +42,7 @@ def differences(results: list[Result]) -> list[Difference]:
     over_base = [
         difference(result, base, metric)
         for result in results
-        if (base := by_name.get((result.data_set, result.run.over or ""))) and _common_seeds(result, base)
+        if (base := by_name.get((result.data_set, result.run.over or ""))) and _same_seed(result, base)
         for metric in COMPARED
     ]
     return over_base + list(_against_outside(results))
@@ -57,30 +57,34 @@ def _against_outside(results: list[Result]) -> Iterator[Difference]:
         if outside and ours:
             chosen = max(ours, key=lambda each: np.mean([trial["validation"] or -np.inf for trial in each.trials]))
             for metric in COMPARED:
-                best = max(outside, key=lambda each: _gains(each, metric, set()).mean())
+                best = max(outside, key=lambda each: _gains(each.trials[0], metric).mean())
                 yield difference(chosen, best, metric)
 
 
 def difference(ours: Result, theirs: Result, metric: str) -> Difference:
     """Compare two runs over the same test events, and the seeds that both have."""
-    common = _common_seeds(ours, theirs)
-    gains_ST, against_ST = (_gains(result, metric, common) for result in (ours, theirs))
+    pairs = _same_seed(ours, theirs)
+    gains_ST = np.stack([_gains(trial, metric) for trial, _ in pairs])
+    against_ST = np.stack([_gains(trial, metric) for _, trial in pairs])
     users_T = np.array(ours.trials[0]["user_keys"])
     found = compare(gains_ST.mean(0), against_ST.mean(0), users_T, SEED)
     ahead = int((gains_ST.mean(1) > against_ST.mean(1)).sum())
-    return Difference(ours.data_set, ours.run.name, theirs.run.name, metric, found, f"{ahead} of {len(common)}")
+    return Difference(ours.data_set, ours.run.name, theirs.run.name, metric, found, f"{ahead} of {len(pairs)}")
 
 
-def _common_seeds(ours: Result, theirs: Result) -> set[int]:
-    """The seeds that can be compared: an outside recommender is made once, for all of them."""
-    seeds = {trial["seed"] for trial in ours.trials}
-    return seeds if theirs.run.outside else seeds & {trial["seed"] for trial in theirs.trials}
+def _same_seed(ours: Result, theirs: Result) -> list[tuple[Row, Row]]:
+    """The trials that can be compared: an outside recommender's only one stands against every seed."""
+    return [
+        (mine, other)
+        for mine in ours.trials
+        for other in theirs.trials
+        if theirs.run.outside or mine["seed"] == other["seed"]
+    ]
 
 
-def _gains(result: Result, metric: str, seeds: set[int]) -> np.ndarray:
+def _gains(trial: Row, metric: str) -> np.ndarray:
     kind, _, k = metric.partition("@")
-    ranks = [np.array(trial["ranks"]) for trial in result.trials if result.run.outside or trial["seed"] in seeds]
-    return np.stack([gains(ranks_T, "hr" if kind == "hr" else "ndcg", int(k)) for ranks_T in ranks])
+    return gains(np.array(trial["ranks"]), "hr" if kind == "hr" else "ndcg", int(k))
 
 
 def page(title: str, command: str, results: list[Result], metrics: DataFrame) -> str:
