@@ -218,7 +218,7 @@ class DivSPA(Section):
     alpha: Annotated[float, Field(gt=0)] = 0.5
     weighting: Literal["clamp", "softmax"] = "clamp"
     draws: Annotated[int, Field(ge=1)] = 1
-    beta: Annotated[float, Field(ge=0)] = 0.5
+    beta: Annotated[float, Field(ge=0)] = 0.3
     mixup: Literal["output", "representation"] = "output"
     weights: Literal["teacher", "student"] = "teacher"
     start: Literal["base", "scratch"] = "scratch"
