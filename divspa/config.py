@@ -216,6 +216,7 @@ class DivSPA(Section):
     m: Annotated[int, Field(ge=1)] = 3
     sampling: Literal["uniform", "importance", "beta"] = "importance"
     alpha: Annotated[float, Field(gt=0)] = 0.5
+    popularity_discount: Annotated[float, Field(ge=0)] = 1.0
     weighting: Literal["clamp", "softmax"] = "clamp"
     draws: Annotated[int, Field(ge=1)] = 1
     beta: Annotated[float, Field(ge=0)] = 0.3

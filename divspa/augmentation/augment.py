@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
-import numpy as np
 import pyarrow as pa
 from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.augmentation.candidates import build_catalogue, user_states
+from divspa.augmentation.candidates import build_catalogue, by_item, user_states
 from divspa.augmentation.catalogue import Catalogue
 from divspa.augmentation.pairs import PAIR, Draws, augment_batches
 from divspa.augmentation.summary import check_gates, summarise
@@ -59,7 +58,7 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
     """
     settings, inputs = config.divspa, read_inputs(lake, config, ds)
     users = inputs.users.persist(StorageLevel.MEMORY_AND_DISK)
-    catalogue, searches = build_catalogue(inputs.items, inputs.addable, settings)
+    catalogue, searches = build_catalogue(inputs.items, inputs.addable, inputs.popularity, settings)
     shared = lake.spark.sparkContext.broadcast(catalogue)
     tasks = max(config.spark.partitions, math.ceil(inputs.pairs.count() / PAIRS_PER_TASK))
     states, of_users = user_states(users, inputs.addable, shared, settings, tasks)
@@ -160,11 +159,3 @@ def one_model_version(items: DataFrame, users: DataFrame) -> str:
             remedy="run `train_base` of this day again",
         )
     return found[0]
-
-
-def by_item(popularity: DataFrame, size: int) -> np.ndarray:
-    """Training clicks of each item (V,)."""
-    rows = popularity.toArrow()
-    popularity_V = np.zeros(size, np.int64)
-    popularity_V[rows["item_index"].to_numpy()] = rows["popularity"].to_numpy()
-    return popularity_V

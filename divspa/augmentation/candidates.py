@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.arrow import matrix, padded
-from divspa.augmentation.catalogue import Catalogue
+from divspa.augmentation.catalogue import Catalogue, popularity_discount
 from divspa.augmentation.states import FOUND, NEIGHBOUR, OWN, STATE_SCHEMA, state_batches
 from divspa.config import DivSPA
 from divspa.retrieval import SearchReport, search, worker_errors
@@ -20,10 +20,13 @@ I2I_SPARE = 3
 Searches = dict[str, SearchReport]
 
 
-def build_catalogue(items: DataFrame, addable: DataFrame, settings: DivSPA) -> tuple[Catalogue, Searches]:
+def build_catalogue(
+    items: DataFrame, addable: DataFrame, popularity: DataFrame, settings: DivSPA
+) -> tuple[Catalogue, Searches]:
     """Items, their vectors and their i2i candidates, gathered on the driver for broadcast: O(items * k) bytes.
 
-    `items` has item_index, item_id and vector; `addable` holds those of its rows that may be added as positives.
+    `items` has item_index, item_id and vector; `addable` holds those of its rows that may be added as positives;
+    `popularity` has item_index and its training clicks.
     """
     with worker_errors():
         rows = items.select("item_index", "item_id", "vector").toArrow().combine_chunks()
@@ -35,12 +38,21 @@ def build_catalogue(items: DataFrame, addable: DataFrame, settings: DivSPA) -> t
     row_V = np.full(len(vectors_VD), -1)
     row_V[index] = np.arange(len(index))
     item_ids = rows["item_id"].combine_chunks().take(pa.array(row_V, mask=row_V < 0)).fill_null("")
-    catalogue = Catalogue(item_ids, vectors_VD, addable_A, *_no_neighbours(len(vectors_VD)))
+    discount_V = popularity_discount(by_item(popularity, len(vectors_VD)), settings.popularity_discount)
+    catalogue = Catalogue(item_ids, vectors_VD, addable_A, discount_V, *_no_neighbours(len(vectors_VD)))
     if "i2i" not in settings.ways:
         return catalogue, {}
     queries, index = _as_index(items, catalogue), _as_index(addable, catalogue)
     nearest_VW, scores_VW, report = _nearest(queries, index, len(vectors_VD), settings.top_k * I2I_SPARE)
     return replace(catalogue, nearest_VW=nearest_VW, scores_VW=scores_VW), {"i2i": report}
+
+
+def by_item(popularity: DataFrame, size: int) -> np.ndarray:
+    """Training clicks of each item (V,)."""
+    rows = popularity.toArrow()
+    popularity_V = np.zeros(size, np.int64)
+    popularity_V[rows["item_index"].to_numpy()] = rows["popularity"].to_numpy()
+    return popularity_V
 
 
 def _nearest(

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from divspa.arrow import lists_of, matrix
-from divspa.augmentation.catalogue import Catalogue, among
+from divspa.augmentation.catalogue import Catalogue, among, popularity_discount
 from divspa.augmentation.pairs import PAIR, Draws, as_rows, pair_candidates, sample_pairs
 from divspa.augmentation.states import Found, UserStates, found_in_pools, pooled
 from divspa.bench.raw_faiss import built
@@ -38,7 +38,7 @@ def run(
     faiss.omp_set_num_threads(threads)
     started, settings = time.perf_counter(), DivSPA()
     read = {name: pa.concat_tables(map(pq.read_table, files)).combine_chunks() for name, files in tables.items()}
-    catalogue = _catalogue(read["item_embeddings"], settings)
+    catalogue = _catalogue(read["item_embeddings"], read["examples"]["item_index"].to_numpy(), settings)
     users, examples = _ordered(read["user_embeddings"], "user_key"), _ordered(read["examples"], "user_key")
     clicked = lists_of(_ordered(read["user_features"], "user_key")["clicked"].chunk(0))
     vectors_UD, keys_U = matrix(users["vector"].chunk(0)), users["user_key"].to_numpy()
@@ -67,7 +67,7 @@ def _ordered(table: pa.Table, column: str) -> pa.Table:
     return table.take(pa.array(np.argsort(table[column].to_numpy(), kind="stable"))).combine_chunks()
 
 
-def _catalogue(items: pa.Table, settings: DivSPA) -> Catalogue:
+def _catalogue(items: pa.Table, clicks_N: NDArray[np.int32], settings: DivSPA) -> Catalogue:
     items = _ordered(items, "item_index")
     index = items["item_index"].to_numpy().astype(np.int64)
     vectors = matrix(items["vector"].chunk(0))
@@ -81,7 +81,8 @@ def _catalogue(items: pa.Table, settings: DivSPA) -> Catalogue:
     itself = Lists(np.arange(len(index) + 1), np.arange(len(index)))
     rows, kept = _first_new(found, scores, itself, width, len(index))
     nearest_VW[index], scores_VW[index] = np.where(rows >= 0, index[rows], 0), kept
-    return Catalogue(pa.array(names, pa.string()), vectors_VD, index, nearest_VW, scores_VW)
+    discount_V = popularity_discount(np.bincount(clicks_N, minlength=len(vectors_VD)), settings.popularity_discount)
+    return Catalogue(pa.array(names, pa.string()), vectors_VD, index, discount_V, nearest_VW, scores_VW)
 
 
 def _neighbours(vectors_UD: NDArray[np.float32], count: int, clusters: int, nprobe: int) -> NDArray[np.int64]:

@@ -1,16 +1,27 @@
 """Every pair gets its user's and item's candidates, however the rows are cut, and the summary counts them by hand."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from world import as_lists, catalogue_of, ranked, vectors_of
 
 from divspa.arrow import list_column
-from divspa.augmentation.pairs import PAIR, Draws, augment_batches, with_candidates
+from divspa.augmentation.catalogue import popularity_discount
+from divspa.augmentation.pairs import (
+    PAIR,
+    Candidates,
+    Draws,
+    Way,
+    augment_batches,
+    sample_pairs,
+    with_candidates,
+)
 from divspa.augmentation.states import Found, UserStates
 from divspa.augmentation.summary import check_gates, summarise
 from divspa.augmentation.tally import Tally, tally_batches
@@ -143,6 +154,24 @@ def test_an_empty_way_fails_its_gate_by_name() -> None:
 def test_too_few_positives_fail_and_the_message_says_by_how_much() -> None:
     with pytest.raises(GateError, match=r"all added 2 a pair where 3 is the least"):
         gated({"way_filled": 0, "filled": 0.75}, ("i2i", "u2i"))
+
+
+def test_a_popular_item_is_drawn_less_often_by_its_clicks_to_a_power() -> None:
+    clicks_V, pairs = np.arange(14), 20_000
+    clicks_V[[7, 8, 9]] = 1, 4, 16
+    ids_NK = np.tile(np.array([7, 8, 9], np.int32), (pairs, 1))
+    candidates = Candidates(
+        np.arange(pairs),
+        np.full(pairs, 2, np.int32),
+        np.tile(USERS[0], (pairs, 1)),
+        {"u2i": Way(ids_NK, np.ones(ids_NK.shape, np.float32), np.zeros(pairs, np.int64))},
+        np.zeros(pairs, bool),
+    )
+    drawn = Draws(SETTINGS.model_copy(update={"m": 1}), 1, 2)
+    for power, chances in ((0.0, [1, 1, 1]), (0.5, [4, 2, 1]), (1.0, [16, 4, 1])):
+        catalogue = replace(CATALOGUE, discount_V=popularity_discount(clicks_V, power))
+        found = np.bincount(sample_pairs(candidates, catalogue, drawn, 0).items_NS[:, 0], minlength=14)[7:10]
+        assert stats.chisquare(found, np.array(chances) / sum(chances) * pairs).pvalue > 1e-3, power
 
 
 def test_few_distinct_items_are_a_warning() -> None:

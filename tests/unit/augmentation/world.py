@@ -33,7 +33,8 @@ def catalogue_of(vectors: np.ndarray, width: int, addable: list[int] | None = No
     found = search(build_shard(chosen, vectors[chosen]), vectors[2:], width, itself)
     nearest[2:] = Lists(found.offsets_N1, found.ids_M).padded(0, width)
     scores[2:] = Lists(found.offsets_N1, found.scores_M).padded(0, width)
-    return Catalogue(pa.array([f"item-{i}" for i in range(size)]), vectors, chosen, nearest, scores)
+    ids = pa.array([f"item-{i}" for i in range(size)])
+    return Catalogue(ids, vectors, chosen, np.ones(size), nearest, scores)
 
 
 def ranked(query: np.ndarray, items: list[int], vectors: np.ndarray) -> list[int]:
