@@ -1,7 +1,7 @@
 """The results of an experiment as a Markdown page, with what each difference is worth."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pyspark.sql import DataFrame, Row
@@ -91,7 +91,22 @@ def page(title: str, command: str, results: list[Result], metrics: DataFrame) ->
     """The whole page. `metrics` is the table experiment_metrics."""
     wanted = metrics.where(metrics["slice"] == "all").select("data_set", "trial", "metric", "value")
     values = {(row["data_set"], row["trial"], row["metric"]): row["value"] for row in wanted.collect()}
+    results = merged(results)
     return "\n".join([f"# {title}", _intro(command, results), *_figures(results, values), *_worth(results)]) + "\n"
+
+
+def merged(results: list[Result]) -> list[Result]:
+    """Augmented runs that come to the same settings on a data set share their trials, and so one row with all names."""
+    rows: dict[tuple[str, ...], Result] = {}
+    for result in results:
+        keys = [trial["trial"] for trial in result.trials]
+        key = (result.data_set, *keys) if result.run.over else (result.data_set, result.run.name)
+        if key in rows:
+            names = f"{rows[key].run.name}, {result.run.name}"
+            rows[key] = replace(rows[key], run=rows[key].run.model_copy(update={"name": names}))
+        else:
+            rows[key] = result
+    return list(rows.values())
 
 
 INTRO = """

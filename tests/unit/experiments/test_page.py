@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyspark.sql import Row
 
-from divspa.experiments.page import difference, differences
+from divspa.experiments.page import difference, differences, merged
 from divspa.experiments.run import Result
 from divspa.experiments.suite import Run
 
@@ -50,3 +50,14 @@ def test_a_difference_that_all_seeds_agree_on_is_found() -> None:
     )
     assert found.found.relative == pytest.approx((better < 50).mean() / (worse < 50).mean() - 1)
     assert found.found.p_t < 1e-6 and found.seeds_ahead == "2 of 2"
+
+
+def test_runs_that_come_to_the_same_settings_share_a_row() -> None:
+    def trained(name: str, *keys: str, over: str | None = "base") -> Result:
+        return Result("log", Run(name=name, over=over), {}, [Row(trial=key) for key in keys])
+
+    rows = merged(
+        [trained("base", "a", over=None), trained("all", "b", "c"), trained("one", "b"), trained("x", "b", "c")]
+    )
+    assert [row.run.name for row in rows] == ["base", "all, x", "one"]
+    assert rows[1].run.over == "base" and len(rows[1].trials) == 2
