@@ -222,7 +222,7 @@ class DivSPA(Section):
     beta: Annotated[float, Field(ge=0)] = 0.3
     mixup: Literal["output", "representation"] = "output"
     weights: Literal["teacher", "student"] = "teacher"
-    start: Literal["base", "scratch"] = "scratch"
+    start: Literal["base", "scratch"] = "base"
     allowed: str | None = None
     gates: Gates = Gates()
 
