@@ -11,7 +11,7 @@ from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.augmentation.candidates import build_catalogue, by_item, user_states
+from divspa.augmentation.candidates import build_catalogue, user_states
 from divspa.augmentation.catalogue import Catalogue
 from divspa.augmentation.pairs import PAIR, Draws, augment_batches
 from divspa.augmentation.summary import check_gates, summarise
@@ -65,8 +65,7 @@ def augment(lake: Lake, config: Config, ds: date) -> None:
     states = states.persist(StorageLevel.MEMORY_AND_DISK)
     draws = Draws(settings, config.seed, ds.toordinal())
     tally = tally_pairs(inputs.pairs, states, shared, draws, tasks)
-    popularity_V = by_item(inputs.popularity, catalogue.size)
-    summary = summarise(tally, popularity_V, searches | of_users, settings)
+    summary = summarise(tally, catalogue.popularity_V, searches | of_users, settings)
     for warning in check_gates(summary, settings):
         console.print(f"Warning: {warning}", soft_wrap=True, highlight=False)
     provenance = {

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.arrow import matrix, padded
-from divspa.augmentation.catalogue import Catalogue, popularity_discount
+from divspa.augmentation.catalogue import Catalogue
 from divspa.augmentation.states import FOUND, NEIGHBOUR, OWN, STATE_SCHEMA, state_batches
 from divspa.config import DivSPA
 from divspa.retrieval import SearchReport, search, worker_errors
@@ -38,8 +38,9 @@ def build_catalogue(
     row_V = np.full(len(vectors_VD), -1)
     row_V[index] = np.arange(len(index))
     item_ids = rows["item_id"].combine_chunks().take(pa.array(row_V, mask=row_V < 0)).fill_null("")
-    discount_V = popularity_discount(by_item(popularity, len(vectors_VD)), settings.popularity_discount)
-    catalogue = Catalogue(item_ids, vectors_VD, addable_A, discount_V, *_no_neighbours(len(vectors_VD)))
+    popularity_V = _by_item(popularity, len(vectors_VD))
+    no_neighbours = _no_neighbours(len(vectors_VD))
+    catalogue = Catalogue(item_ids, vectors_VD, addable_A, popularity_V, settings.popularity_discount, *no_neighbours)
     if "i2i" not in settings.ways:
         return catalogue, {}
     queries, index = _as_index(items, catalogue), _as_index(addable, catalogue)
@@ -47,7 +48,7 @@ def build_catalogue(
     return replace(catalogue, nearest_VW=nearest_VW, scores_VW=scores_VW), {"i2i": report}
 
 
-def by_item(popularity: DataFrame, size: int) -> np.ndarray:
+def _by_item(popularity: DataFrame, size: int) -> np.ndarray:
     """Training clicks of each item (V,)."""
     rows = popularity.toArrow()
     popularity_V = np.zeros(size, np.int64)

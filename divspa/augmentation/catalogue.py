@@ -17,7 +17,7 @@ TABLE_BITS = 20
 class Catalogue:
     """V items by index, of which `addable_A` (ascending) may be added as positives; item 0 is padding.
 
-    `discount_V` is what an item's popularity leaves of its chance to be drawn.
+    `popularity_V` has the training clicks, and `discount` is the power of them that a chance to be drawn is divided by.
     `nearest_VW` holds the addable items nearest to each item, best first, with their scores: more than a way's top k,
     because a user's clicked items are passed over.
     """
@@ -25,7 +25,8 @@ class Catalogue:
     item_ids: pa.StringArray
     vectors_VD: NDArray[np.float32]
     addable_A: NDArray[np.int64]
-    discount_V: NDArray[np.float64]
+    popularity_V: NDArray[np.int64]
+    discount: float
     nearest_VW: NDArray[np.int32]
     scores_VW: NDArray[np.float32]
 
@@ -37,6 +38,11 @@ class Catalogue:
     def is_addable(self) -> NDArray[np.bool_]:
         """Which of the V items may be added (V,)."""
         return np.bincount(self.addable_A, minlength=self.size) > 0
+
+    @cached_property
+    def rarity(self) -> NDArray[np.float64]:
+        """1 / clicks^discount of the V items (V,); one that nobody clicked counts as clicked once."""
+        return np.maximum(self.popularity_V, 1.0) ** -self.discount
 
     @cached_property
     def has_directions(self) -> bool:
@@ -55,11 +61,6 @@ class Catalogue:
     @cached_property
     def shard(self) -> Shard:
         return build_shard(self.addable_A, self.directions[self.addable_A])
-
-
-def popularity_discount(popularity_V: NDArray[np.integer], power: float) -> NDArray[np.float64]:
-    """1 / clicks^power for each of V items (V,); one that nobody clicked counts as clicked once."""
-    return np.maximum(popularity_V, 1.0) ** -power
 
 
 @dataclass(frozen=True)

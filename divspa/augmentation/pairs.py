@@ -118,7 +118,7 @@ def sample_pairs(candidates: Candidates, catalogue: Catalogue, draws: Draws, dra
             columns.append(np.zeros((len(candidates.keys_N), settings.m), np.int64))
             continue
         found = candidates.by_way[way]
-        weights = rank_weights(settings.sampling, found.scores_NK, settings.alpha) * catalogue.discount_V[found.ids_NK]
+        weights = rank_weights(settings.sampling, found.scores_NK, settings.alpha) * catalogue.rarity[found.ids_NK]
         uniforms_NK = hashed_uniforms([draws.seed, draws.day, draw, number, candidates.keys_N[:, None], found.ids_NK])
         chosen_NM = sample_without_replacement(weights, found.ids_NK > 0, uniforms_NK, settings.m)
         columns.append(np.where(chosen_NM >= 0, np.take_along_axis(found.ids_NK, chosen_NM, 1), 0))

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from divspa.arrow import lists_of, matrix
-from divspa.augmentation.catalogue import Catalogue, among, popularity_discount
+from divspa.augmentation.catalogue import Catalogue, among
 from divspa.augmentation.pairs import PAIR, Draws, as_rows, pair_candidates, sample_pairs
 from divspa.augmentation.states import Found, UserStates, found_in_pools, pooled
 from divspa.bench.raw_faiss import built
@@ -81,8 +81,9 @@ def _catalogue(items: pa.Table, clicks_N: NDArray[np.int32], settings: DivSPA) -
     itself = Lists(np.arange(len(index) + 1), np.arange(len(index)))
     rows, kept = _first_new(found, scores, itself, width, len(index))
     nearest_VW[index], scores_VW[index] = np.where(rows >= 0, index[rows], 0), kept
-    discount_V = popularity_discount(np.bincount(clicks_N, minlength=len(vectors_VD)), settings.popularity_discount)
-    return Catalogue(pa.array(names, pa.string()), vectors_VD, index, discount_V, nearest_VW, scores_VW)
+    popularity_V, discount = np.bincount(clicks_N, minlength=len(vectors_VD)), settings.popularity_discount
+    item_ids = pa.array(names, pa.string())
+    return Catalogue(item_ids, vectors_VD, index, popularity_V, discount, nearest_VW, scores_VW)
 
 
 def _neighbours(vectors_UD: NDArray[np.float32], count: int, clusters: int, nprobe: int) -> NDArray[np.int64]:

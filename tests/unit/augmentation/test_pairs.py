@@ -12,16 +12,7 @@ from scipy import stats
 from world import as_lists, catalogue_of, ranked, vectors_of
 
 from divspa.arrow import list_column
-from divspa.augmentation.catalogue import popularity_discount
-from divspa.augmentation.pairs import (
-    PAIR,
-    Candidates,
-    Draws,
-    Way,
-    augment_batches,
-    sample_pairs,
-    with_candidates,
-)
+from divspa.augmentation.pairs import PAIR, Candidates, Draws, Way, augment_batches, sample_pairs, with_candidates
 from divspa.augmentation.states import Found, UserStates
 from divspa.augmentation.summary import check_gates, summarise
 from divspa.augmentation.tally import Tally, tally_batches
@@ -169,7 +160,7 @@ def test_a_popular_item_is_drawn_less_often_by_its_clicks_to_a_power() -> None:
     )
     drawn = Draws(SETTINGS.model_copy(update={"m": 1}), 1, 2)
     for power, chances in ((0.0, [1, 1, 1]), (0.5, [4, 2, 1]), (1.0, [16, 4, 1])):
-        catalogue = replace(CATALOGUE, discount_V=popularity_discount(clicks_V, power))
+        catalogue = replace(CATALOGUE, popularity_V=clicks_V, discount=power)
         found = np.bincount(sample_pairs(candidates, catalogue, drawn, 0).items_NS[:, 0], minlength=14)[7:10]
         assert stats.chisquare(found, np.array(chances) / sum(chances) * pairs).pvalue > 1e-3, power
 

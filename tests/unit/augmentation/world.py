@@ -34,7 +34,7 @@ def catalogue_of(vectors: np.ndarray, width: int, addable: list[int] | None = No
     nearest[2:] = Lists(found.offsets_N1, found.ids_M).padded(0, width)
     scores[2:] = Lists(found.offsets_N1, found.scores_M).padded(0, width)
     ids = pa.array([f"item-{i}" for i in range(size)])
-    return Catalogue(ids, vectors, chosen, np.ones(size), nearest, scores)
+    return Catalogue(ids, vectors, chosen, np.ones(size, np.int64), 1.0, nearest, scores)
 
 
 def ranked(query: np.ndarray, items: list[int], vectors: np.ndarray) -> list[int]:
