@@ -52,8 +52,8 @@ class Experiment:
         chosen: dict[str, Settings] = {}
         runs = list(runs_of(self.suite, data_set))
         trials: dict[str, list[Row]] = {run.name: [] for run in runs}
-        for seed in self.suite.seeds:
-            for run in runs:
+        for seed in dict.fromkeys(seed for run in runs for seed in self.suite.seeds_of(run)):
+            for run in (run for run in runs if seed in self.suite.seeds_of(run)):
                 if run.name not in chosen:
                     chosen[run.name] = self._choose(data_set, run, chosen)
                 if run.outside is None or not trials[run.name]:
@@ -66,7 +66,8 @@ class Experiment:
         candidates = run.candidates()
         if len(candidates) == 1:
             return candidates[0]
-        tried = [trial(self.suite, data_set, run, self.suite.seeds[0], chosen, settings) for settings in candidates]
+        first = self.suite.seeds_of(run)[0]
+        tried = [trial(self.suite, data_set, run, first, chosen, settings) for settings in candidates]
         rows = [self._rows(candidate) for candidate in tried]
         scores = [row[0]["validation"] if row else -math.inf for row in rows]
         return candidates[scores.index(max(scores))]

@@ -56,7 +56,8 @@ class Run(Section):
 
     A run `over` another one augments that one's model; without, it trains a base model; `outside` is a recommender that
     is no model of ours and has no seed, such as popularity. `search` lists values of some keys; each combination is
-    tried on the first seed, and the best score on the split `valid` is taken for all seeds.
+    tried on the first seed, and the best score on the split `valid` is taken for all seeds. `seeds` stand in place of
+    the suite's.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Run(Section):
     set: Settings = Field(default_factory=dict)
     search: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(default_factory=dict)
     data_sets: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
 
     def candidates(self) -> list[Settings]:
         """Every combination of the searched values."""
@@ -87,10 +89,16 @@ class Suite(Section):
                 raise ValueError(f"two runs are named {run.name}")
             if run.over is not None and not _is_base(earlier.get(run.over)):
                 raise ValueError(f"the run {run.name} is over {run.over}, which is no earlier run of a base model")
+            if run.over is not None and (extra := set(self.seeds_of(run)) - set(self.seeds_of(earlier[run.over]))):
+                raise ValueError(f"the run {run.name} has seeds that its base {run.over} lacks: {sorted(extra)}")
             if unknown := set(run.data_sets) - set(self.data_sets):
                 raise ValueError(f"the run {run.name} names the unknown data set {', '.join(sorted(unknown))}")
             earlier[run.name] = run
         return self
+
+    def seeds_of(self, run: Run) -> tuple[int, ...]:
+        """The seeds of a run, its own or the suite's."""
+        return run.seeds or self.seeds
 
 
 @dataclass(frozen=True)
@@ -151,7 +159,7 @@ def load_suite(path: str | Path, out: Path, own: DataSet | None = None) -> Suite
 
 
 def part_of(suite: Suite, data_sets: list[str], runs: list[str], seeds: int) -> Suite:
-    """Some of its data sets, some of its runs with the bases that they are over, its first seeds; [] and 0 are all.
+    """Some of its data sets, some of its runs with the bases that they are over, their first seeds; [] and 0 are all.
 
     Raises ConfigError for a name that the suite does not have.
     """
@@ -164,7 +172,9 @@ def part_of(suite: Suite, data_sets: list[str], runs: list[str], seeds: int) -> 
     return suite.model_copy(
         update={
             "data_sets": {name: place for name, place in suite.data_sets.items() if not data_sets or name in data_sets},
-            "runs": tuple(run for run in suite.runs if run.name in wanted),
+            "runs": tuple(
+                run.model_copy(update={"seeds": run.seeds[: seeds or None]}) for run in suite.runs if run.name in wanted
+            ),
             "seeds": suite.seeds[: seeds or None],
         }
     )

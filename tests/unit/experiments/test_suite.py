@@ -80,6 +80,14 @@ def test_a_part_keeps_the_bases_of_its_runs_and_the_trials_of_the_whole(tmp_path
         part_of(whole, ["logs"], [], 0)
 
 
+def test_a_run_may_have_seeds_of_its_own(tmp_path: Path) -> None:
+    whole = suite(
+        tmp_path, runs=[{"name": "base", "seeds": [4, 5, 6]}, {"name": "divspa", "over": "base", "seeds": [5]}]
+    )
+    assert [whole.seeds_of(run) for run in whole.runs] == [(4, 5, 6), (5,)]
+    assert [run.seeds for run in part_of(whole, [], [], 2).runs] == [(4, 5), (5,)]
+
+
 def test_a_suite_runs_on_a_log_of_ones_own(tmp_path: Path) -> None:
     suite(tmp_path, runs=[*RUNS, {"name": "apart", "data_sets": ["log"]}])
     (tmp_path / "mine.yaml").write_text((tmp_path / "log.yaml").read_text())
@@ -110,6 +118,7 @@ def test_the_suites_that_are_shipped_plan_their_trials(
         ({"runs": [{"name": "a", "outside": "popularity"}, {"name": "b", "over": "a"}]}, "b is over a"),
         ({"runs": [{"name": "a", "data_sets": ["other"]}]}, "unknown data set other"),
         ({"data_sets": {"log": {"config": "log.yaml"}}}, "either `config` and `ds`, or `generate`"),
+        ({"runs": [{"name": "a"}, {"name": "b", "over": "a", "seeds": [2, 3]}]}, r"seeds that its base a lacks: \[3\]"),
         ({"seeds": []}, "seeds"),
         ({"seed": 1}, "unknown key"),
     ],
