@@ -96,16 +96,14 @@ def page(title: str, command: str, results: list[Result], metrics: DataFrame) ->
 
 
 def merged(results: list[Result]) -> list[Result]:
-    """Augmented runs that come to the same settings on a data set share their trials, and so one row with all names."""
-    rows: dict[tuple[str, ...], Result] = {}
+    """Augmented runs that come to the same settings on a data set in one row, with all names and the most seeds."""
+    rows: dict[tuple[str, str], Result] = {}
     for result in results:
-        keys = [trial["trial"] for trial in result.trials]
-        key = (result.data_set, *keys) if result.run.over else (result.data_set, result.run.name)
-        if key in rows:
-            names = f"{rows[key].run.name}, {result.run.name}"
-            rows[key] = replace(rows[key], run=rows[key].run.model_copy(update={"name": names}))
-        else:
-            rows[key] = result
+        key = result.data_set, result.trials[0]["trial"] if result.run.over else result.run.name
+        if earlier := rows.get(key):
+            run = earlier.run.model_copy(update={"name": f"{earlier.run.name}, {result.run.name}"})
+            result = replace(earlier, run=run, trials=max(earlier.trials, result.trials, key=len))
+        rows[key] = result
     return list(rows.values())
 
 
