@@ -100,10 +100,10 @@ def merged(results: list[Result]) -> list[Result]:
     rows: dict[tuple[str, str], Result] = {}
     for result in results:
         key = result.data_set, result.trials[0]["trial"] if result.run.over else result.run.name
-        if earlier := rows.get(key):
+        earlier = rows.setdefault(key, result)
+        if earlier is not result:
             run = earlier.run.model_copy(update={"name": f"{earlier.run.name}, {result.run.name}"})
-            result = replace(earlier, run=run, trials=max(earlier.trials, result.trials, key=len))
-        rows[key] = result
+            rows[key] = replace(earlier, run=run, trials=max(earlier.trials, result.trials, key=len))
     return list(rows.values())
 
 
