@@ -53,7 +53,9 @@ class Experiment:
         runs = list(runs_of(self.suite, data_set))
         trials: dict[str, list[Row]] = {run.name: [] for run in runs}
         for seed in dict.fromkeys(seed for run in runs for seed in self.suite.seeds_of(run)):
-            for run in (run for run in runs if seed in self.suite.seeds_of(run)):
+            for run in runs:
+                if seed not in self.suite.seeds_of(run):
+                    continue
                 if run.name not in chosen:
                     chosen[run.name] = self._choose(data_set, run, chosen)
                 if run.outside is None or not trials[run.name]:

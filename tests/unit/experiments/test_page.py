@@ -57,7 +57,13 @@ def test_runs_that_come_to_the_same_settings_share_a_row() -> None:
         return Result("log", Run(name=name, over=over), {}, [Row(trial=key) for key in keys])
 
     rows = merged(
-        [trained("base", "a", over=None), trained("one", "b"), trained("all", "b", "c"), trained("other", "d")]
+        [
+            trained("base", "a", over=None),
+            trained("one", "b"),
+            trained("all", "b", "c"),
+            trained("x", "b", "c"),
+            trained("other", "d"),
+        ]
     )
-    assert [row.run.name for row in rows] == ["base", "one, all", "other"]
+    assert [row.run.name for row in rows] == ["base", "one, all, x", "other"]
     assert rows[1].run.over == "base" and len(rows[1].trials) == 2

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from divspa.errors import ConfigError
-from divspa.experiments.suite import DataSet, Suite, load_suite, part_of, runs_of, trial
+from divspa.experiments.run import Experiment
+from divspa.experiments.suite import DataSet, Suite, Trial, load_suite, part_of, runs_of, trial
 
 SUITES = Path(__file__).parents[3] / "conf" / "suites"
 LOG = {"clicks": {"path": "x", "user": "u", "item": "i", "time": "t"}}
@@ -86,6 +87,33 @@ def test_a_run_may_have_seeds_of_its_own(tmp_path: Path) -> None:
     )
     assert [whole.seeds_of(run) for run in whole.runs] == [(4, 5, 6), (5,)]
     assert [run.seeds for run in part_of(whole, [], [], 2).runs] == [(4, 5), (5,)]
+
+
+def test_each_run_is_made_with_its_own_seeds_and_settings_are_searched_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, int, float]] = []
+
+    def pretend(_: Experiment, wanted: Trial) -> list[Any]:
+        rate = wanted.config.training.learning_rate
+        made.append((wanted.run, wanted.seed, rate))
+        return [{"validation": rate}]
+
+    monkeypatch.setattr(Experiment, "_rows", pretend)
+    popularity, base, *_ = RUNS
+    runs = [popularity, base | {"seeds": [4, 5]}, {"name": "divspa", "over": "base", "seeds": [5]}]
+    loaded = suite(tmp_path, seeds=[1], runs=runs)
+    results = Experiment(loaded, None, str(tmp_path)).run()  # pyright: ignore[reportArgumentType]
+    assert [(run, seed) for run, seed, _ in made] == [
+        ("popularity", 1),
+        ("base", 4),
+        ("base", 4),
+        ("base", 4),
+        ("base", 5),
+        ("divspa", 5),
+    ]
+    assert [rate for *_, rate in made[1:]] == [0.1, 0.2, 0.2, 0.2, 0.2]
+    assert [len(result.trials) for result in results] == [1, 2, 1]
 
 
 def test_a_suite_runs_on_a_log_of_ones_own(tmp_path: Path) -> None:
