@@ -1,10 +1,12 @@
 """The Spark session, with Delta on its classpath, however the process was started."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -46,19 +48,21 @@ def spark_session(
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         SparkContext._ensure_initialized()
     running = SparkContext._gateway is not None  # spark-submit's JVM, or one of an earlier session
+    packages = [] if running else _packages(needs_s3)
     if running:
         _require_classes(needs_s3)
     else:
         require_java()
         options |= {"spark.master": settings.master, "spark.driver.memory": settings.driver_memory}
-        if packages := _packages(needs_s3):
+        if packages:
             options["spark.jars.packages"] = ",".join(packages)
     if event_log and not (running and SparkConf().contains("spark.eventLog.enabled")):
         options |= _event_log_options(event_log)
     builder = SparkSession.builder.appName(name)
     for key, value in options.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    with _alone_where(packages):
+        spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     return spark
 
@@ -135,6 +139,19 @@ def _packages(needs_s3: bool) -> list[str]:
         hadoop = next(jars.glob("hadoop-client-api-*.jar")).stem.rpartition("-")[2]
         wanted["hadoop-aws"] = f"org.apache.hadoop:hadoop-aws:{hadoop}"
     return [package for name, package in wanted.items() if not any(jars.glob(f"{name}*.jar"))]
+
+
+@contextmanager
+def _alone_where(packages: list[str]) -> Iterator[None]:
+    """Start one process at a time where packages are fetched: two that fill Ivy's cache at once break each other."""
+    if not packages:
+        yield
+        return
+    lock = Path.home() / ".cache" / "divspa" / "packages.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _require_classes(needs_s3: bool) -> None:

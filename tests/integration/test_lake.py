@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from datetime import date
 
 import pytest
@@ -88,3 +91,16 @@ def test_the_files_of_a_pinned_version_leave_out_what_was_replaced(lake) -> None
     old, new = lake.files(PRICES, DAY, first), lake.files(PRICES, DAY, second)
     assert old and new and not set(old) & set(new)
     assert all(file.startswith("file:") for file in old + new)
+
+
+def test_two_processes_may_be_the_first_to_fetch_delta(tmp_path) -> None:
+    """Ivy's cache lies in Java's home, here an empty one; without our lock one of the two fails."""
+    start = "from divspa.config import Spark; from divspa.lake.session import spark_session; " + (
+        "print(spark_session(Spark(master='local[1]')).range(5).count())"
+    )
+    environment = os.environ | {"JAVA_TOOL_OPTIONS": f"-Duser.home={tmp_path}"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", start], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=300)[0].split()[-1:] for process in both] == [["5"], ["5"]]
