@@ -125,6 +125,9 @@ def experiment(
     ] = None,
     ds: Annotated[str, typer.Option(help="The day whose test period is ranked, YYYY-MM-DD; with --config.")] = "",
     made_only: Annotated[bool, typer.Option("--made-only", help="Train nothing: the page of what is made.")] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="A folder of all results in two small files: read first, written at the end.")
+    ] = None,
 ) -> None:
     """Train and rank a grid of settings over data sets and seeds, and say what the differences are worth."""
     from divspa.experiments.suite import DataSet, load_suite, part_of
@@ -139,6 +142,7 @@ def experiment(
     loaded = part_of(loaded, _listed(data_sets), _listed(runs), seeds)
     with step("starting Spark"):
         from divspa.config import Spark
+        from divspa.experiments import keep as kept
         from divspa.experiments.page import page as page_of
         from divspa.experiments.run import Experiment
         from divspa.lake.session import spark_session
@@ -146,12 +150,24 @@ def experiment(
         from schemas import EXPERIMENT_METRICS
 
         spark = spark_session(Spark() if config is None else load_config(config).spark)
+    tables = Lake(spark, str(out))
+    if keep is not None:
+        kept.bring(tables, keep)
     results = Experiment(loaded, spark, str(out), made_only).run()
-    parts = {"config": config and config.name, "ds": ds, "data-sets": data_sets, "runs": runs, "seeds": seeds}
+    if keep is not None:
+        kept.keep(tables, keep)
+    parts = {
+        "config": config and config.name,
+        "ds": ds,
+        "data-sets": data_sets,
+        "runs": runs,
+        "seeds": seeds,
+        "keep": keep,
+    }
     command = f"divspa experiment --suite {suite} --out DIR"
     command += "".join(f" --{name} {value}" for name, value in parts.items() if value)
     command += " --made-only" if made_only else ""
-    written = page_of(loaded.name, command, results, Lake(spark, str(out)).read(EXPERIMENT_METRICS))
+    written = page_of(loaded.name, command, results, tables.read(EXPERIMENT_METRICS))
     spark.stop()
     page = page or out / "results.md"
     page.write_text(written)

@@ -22,7 +22,8 @@ BROKEN = ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT", "DEL
 class Lake:
     """The Delta tables under one folder or bucket.
 
-    Everything a job writes goes through `replace_day`, so that a killed job can run again with the same result.
+    Everything a job writes goes through `replace_day`, so that a killed job can run again with the same result; only a
+    log, and what was made elsewhere, is appended.
     `traffic` keeps what was read and written since it was last set anew.
     """
 
@@ -110,12 +111,16 @@ class Lake:
         """
         self.replace_day(table, self._of_driver(table, rows, {"ds", *partition}), ds, unique=False, **partition)
 
-    def append_with(self, table: Table, rows: Iterable[tuple], ds: date) -> None:
-        """Add rows of the driver to a day of a table that is a log: the contract's columns in order, less ds."""
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Add few rows, of any days, that the table does not have. Raises ContractError when a column is missing."""
         self._create(table)
-        new = _conform(self._of_driver(table, rows, {"ds"}).withColumn("ds", F.lit(ds)), table)
+        new = _conform(rows, table)
         with described(self.spark, f"write {table.name}"):
             new.coalesce(1).write.format("delta").mode("append").save(self.path(table))
+
+    def append_with(self, table: Table, rows: Iterable[tuple], ds: date) -> None:
+        """Add rows of the driver to a day of a table that is a log: the contract's columns in order, less ds."""
+        self.append(table, self._of_driver(table, rows, {"ds"}).withColumn("ds", F.lit(ds)))
 
     def _of_driver(self, table: Table, rows: Iterable[tuple], left_out: set[str]) -> DataFrame:
         columns = [column for column in table.columns if column.name not in left_out]

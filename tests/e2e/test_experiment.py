@@ -35,5 +35,6 @@ def test_the_quick_suite_ranks_every_run_compares_them_and_goes_on_where_it_was(
     (tmp_path / "results.md").unlink()
     again = run_quick(tmp_path)
     assert "seed 1" not in again and (tmp_path / "results.md").read_text() == page
-    run_quick(tmp_path, "--made-only")
-    assert (tmp_path / "results.md").read_text() == page.replace("--out DIR`", "--out DIR --made-only`")
+    run_quick(tmp_path, "--made-only", "--keep", f"{tmp_path}/kept")
+    assert (tmp_path / "results.md").read_text() == page.replace("DIR`", f"DIR --keep {tmp_path}/kept --made-only`")
+    assert pl.read_parquet(f"{tmp_path}/kept/experiment_trials.parquet").height == trials.height
