@@ -18,6 +18,7 @@ from divspa.config import Model, Training
 from divspa.data.batches import Batch
 from divspa.errors import ConfigError
 from divspa.models.layout import FieldSlot, Layout
+from divspa.training.allocator import reused_memory
 from divspa.training.fit import Job, Trainer
 from divspa.training.ranks import Ranks
 
@@ -93,7 +94,7 @@ class _Plain(Trainer):
 
     def one_epoch(self) -> Cost:
         progress = self.point.load(self.model, self.optimizer, self.generator)
-        with measured() as cost:
+        with reused_memory(), measured() as cost:
             self._finish_epoch(progress)
         return cost
 

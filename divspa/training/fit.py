@@ -17,6 +17,7 @@ from divspa.models.layout import Layout
 from divspa.models.registry import build_model
 from divspa.models.two_tower import TwoTowerModule
 from divspa.models.warm_start import carry_over
+from divspa.training.allocator import reused_memory
 from divspa.training.negatives import NegativeSampler
 from divspa.training.objective import Objective
 from divspa.training.optimizer import RowAdam
@@ -56,7 +57,8 @@ def fit(job: Job, report: Report = lambda examples, note: None) -> Progress:
     `report(examples, note)` is called after every step. A training of the same job that was interrupted goes on where
     its last resume point lies. Raises TrainingError when a loss is not finite.
     """
-    return Trainer(job, Ranks.current(), report).run()
+    with reused_memory():
+        return Trainer(job, Ranks.current(), report).run()
 
 
 class Trainer:
