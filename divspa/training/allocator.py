@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-KIB, MIB = 1 << 10, 1 << 20
-SETTINGS = {M_MMAP_THRESHOLD: 256 * MIB, M_TRIM_THRESHOLD: 1024 * MIB}
-DEFAULTS = {M_MMAP_THRESHOLD: 128 * KIB, M_TRIM_THRESHOLD: 128 * KIB}
+MIB = 1 << 20
+TRAINING = {M_MMAP_THRESHOLD: 256 * MIB, M_TRIM_THRESHOLD: 1024 * MIB}
+# The most to which glibc raises both by itself.
+AFTERWARDS = {M_MMAP_THRESHOLD: 32 * MIB, M_TRIM_THRESHOLD: 64 * MIB}
 
 
 @contextmanager
@@ -21,11 +22,11 @@ def reused_memory() -> Iterator[None]:
     if not hasattr(libc, "mallopt"):
         yield
         return
-    for setting, value in SETTINGS.items():
+    for setting, value in TRAINING.items():
         libc.mallopt(setting, value)
     try:
         yield
     finally:
-        for setting, value in DEFAULTS.items():
+        for setting, value in AFTERWARDS.items():
             libc.mallopt(setting, value)
         libc.malloc_trim(0)
