@@ -57,7 +57,12 @@ def path_of(url: ParseResult) -> str:
     return url.path if url.scheme == "file" else url.netloc + url.path
 
 
+def say_nothing(reader: petastorm.reader.Reader) -> None:
+    """At the end of every pass theirs prints that it has cleaned a cache, and we use none."""
+
+
 petastorm.fs_utils.get_dataset_path = path_of
+petastorm.reader.Reader.cleanup_cache = say_nothing
 petastorm.reader.ThreadPool = PatientThreadPool
 petastorm.arrow_reader_worker.convert_arrow_table_to_numpy_dict = as_arrays
 # Its workers warn about Arrow's coming changes at every row group, in threads that no context manager reaches.

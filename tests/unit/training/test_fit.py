@@ -169,8 +169,9 @@ def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path: Pat
         fit(job_in(tmp_path, "fm", learning_rate=1e20, patience=0))
 
 
-def test_every_pass_delivers_every_example(tmp_path: Path) -> None:
+def test_every_pass_delivers_every_example_and_prints_nothing(tmp_path: Path, capfd) -> None:
     job = job_in(tmp_path)
     for seed in range(1, 60):
         keys = torch.cat([batch.keys_B for batch in read_batches(job.files[0], 64, augmented=False, seed=seed)])
         assert len(keys.unique()) == job.rows
+    assert capfd.readouterr() == ("", "")
