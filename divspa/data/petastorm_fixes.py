@@ -9,6 +9,7 @@ import petastorm.fs_utils
 import petastorm.reader
 import pyarrow as pa
 import pyarrow.filesystem
+from petastorm.reader import Reader
 from petastorm.workers_pool.thread_pool import ThreadPool
 from pyarrow import fs
 
@@ -25,6 +26,13 @@ class PatientThreadPool(ThreadPool):
 
     def all_workers_done(self) -> bool:
         return self._ventilator is not None and self._ventilator.completed() and super().all_workers_done()
+
+
+class QuietReader(Reader):
+    """The reader, which at the end of every pass prints that it has cleaned a cache; we use none."""
+
+    def cleanup_cache(self) -> None:
+        pass
 
 
 def as_arrays(table: pa.Table, schema: object) -> dict[str, np.ndarray]:
@@ -57,12 +65,8 @@ def path_of(url: ParseResult) -> str:
     return url.path if url.scheme == "file" else url.netloc + url.path
 
 
-def say_nothing(reader: petastorm.reader.Reader) -> None:
-    """At the end of every pass theirs prints that it has cleaned a cache, and we use none."""
-
-
 petastorm.fs_utils.get_dataset_path = path_of
-petastorm.reader.Reader.cleanup_cache = say_nothing
+petastorm.reader.Reader = QuietReader
 petastorm.reader.ThreadPool = PatientThreadPool
 petastorm.arrow_reader_worker.convert_arrow_table_to_numpy_dict = as_arrays
 # Its workers warn about Arrow's coming changes at every row group, in threads that no context manager reaches.
