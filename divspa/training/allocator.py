@@ -15,8 +15,8 @@ AFTERWARDS = {M_MMAP_THRESHOLD: 32 * MIB, M_TRIM_THRESHOLD: 64 * MIB}
 def reused_memory() -> Iterator[None]:
     """Let malloc keep up to a gigabyte of freed memory, and give it back to the system at the end.
 
-    glibc hands a freed tensor of some MiB back to the kernel, which clears its pages anew at every step: a third of the
-    processor time of one. Other C libraries have no such call, and nothing happens.
+    glibc hands a freed tensor of more than 32 MiB back to the kernel, which clears its pages anew at every step: a
+    fifth of the time of one with histories of 200. Other C libraries have no such call, and nothing happens.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):
