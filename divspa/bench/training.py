@@ -39,7 +39,7 @@ def bench_training(
     """
     if unknown := set(peers) - {"torch_rechub"}:
         raise ConfigError("The option --peer is unknown", expected="torch_rechub", found=", ".join(sorted(unknown)))
-    with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder, reused_memory():
         job = _job(Path(folder), examples, items, users, batch_size, model, seed)
         arrays = _arrays(examples, items, users, seed)
         _write(Path(folder), arrays, items)
@@ -94,7 +94,7 @@ class _Plain(Trainer):
 
     def one_epoch(self) -> Cost:
         progress = self.point.load(self.model, self.optimizer, self.generator)
-        with reused_memory(), measured() as cost:
+        with measured() as cost:
             self._finish_epoch(progress)
         return cost
 

@@ -95,7 +95,8 @@ def test_the_files_of_a_pinned_version_leave_out_what_was_replaced(lake) -> None
 
 def test_two_processes_may_be_the_first_to_fetch_delta(tmp_path) -> None:
     """Ivy's cache lies in Java's home, here an empty one; without our lock one of the two fails."""
-    start = "from divspa.config import Spark; from divspa.lake.session import spark_session; " + (
+    start = (
+        "from divspa.config import Spark; from divspa.lake.session import spark_session; "
         "print(spark_session(Spark(master='local[1]')).range(5).count())"
     )
     environment = os.environ | {"JAVA_TOOL_OPTIONS": f"-Duser.home={tmp_path}"}
