@@ -23,7 +23,8 @@ def bring(results: Lake, folder: Path) -> None:
             kept = results.spark.read.parquet(str(file))
             if results.exists(table):
                 kept = kept.join(results.read(table), ["ds", "data_set", "trial"], "left_anti")
-            results.append(table, kept)
+            if not kept.isEmpty():
+                results.append(table, kept)
 
 
 def keep(results: Lake, folder: Path) -> None:

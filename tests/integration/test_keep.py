@@ -1,7 +1,7 @@
 from datetime import date
 from pathlib import Path
 
-from divspa.experiments.keep import FURTHEST_RANK, bring, keep
+from divspa.experiments.keep import FURTHEST_RANK, TABLES, bring, keep
 from divspa.lake.tables import Lake
 from schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS
 
@@ -28,8 +28,10 @@ def test_kept_trials_are_known_on_another_machine_and_join_its_own(spark, tmp_pa
     keep(here, tmp_path / "kept")
     add_trial(there, "a", "one", [0, FURTHEST_RANK - 1, 4_000])
     add_trial(there, "a", "three", [5, 5, 5])
-    for _ in range(2):
-        bring(there, tmp_path / "kept")
+    bring(there, tmp_path / "kept")
+    versions = [there.version(table) for table in TABLES]
+    bring(there, tmp_path / "kept")
+    assert [there.version(table) for table in TABLES] == versions
     rest = [7, 7, 9], [0.5, 0.4], None
     assert trials(there) == [
         ("a", "one", rest[0], [0, FURTHEST_RANK - 1, 4_000], *rest[1:]),

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pyspark.sql import Row
 
-from divspa.experiments.page import difference, differences, merged
+from divspa.experiments.keep import FURTHEST_RANK
+from divspa.experiments.page import COMPARED, difference, differences, merged
 from divspa.experiments.run import Result
 from divspa.experiments.suite import Run
 
@@ -67,3 +68,7 @@ def test_runs_that_come_to_the_same_settings_share_a_row() -> None:
     )
     assert [row.run.name for row in rows] == ["base", "one, all, x", "other"]
     assert rows[1].run.over == "base" and len(rows[1].trials) == 2
+
+
+def test_kept_ranks_reach_as_far_as_what_is_compared() -> None:
+    assert max(int(metric.partition("@")[2]) for metric in COMPARED) <= FURTHEST_RANK
