@@ -77,11 +77,17 @@ class Near:
     completed_N: NDArray[np.bool_]
 
 
-def nearest_new(catalogue: Catalogue, items_N: NDArray[np.integer], clicked: Lists, k: int) -> Near:
-    """Pass over what the user clicked (`clicked`, ascending); where the kept neighbours run out, search all items."""
+def nearest_new(
+    catalogue: Catalogue, items_N: NDArray[np.integer], clicked: Lists, user_N: NDArray[np.int64], k: int
+) -> Near:
+    """Pass over what the pair's user clicked; where the kept neighbours run out, search all items.
+
+    `clicked` holds each user's items, ascending, and `user_N` says whose pair it is: a user with a thousand pairs has a
+    thousand clicks, too many to repeat for every pair.
+    """
     ids_NW, scores_NW = catalogue.nearest_VW[items_N], catalogue.scores_VW[items_N]
-    as_lists = Lists(np.arange(len(ids_NW) + 1) * ids_NW.shape[1], ids_NW.ravel())
-    is_clicked_NW = among(as_lists, clicked, catalogue.size).reshape(ids_NW.shape)
+    owners_P = np.repeat(user_N, ids_NW.shape[1])
+    is_clicked_NW = among(ids_NW.ravel(), owners_P, clicked, catalogue.size).reshape(ids_NW.shape)
     new_NW = (ids_NW > 0) & ~is_clicked_NW
     rank_NW = np.cumsum(new_NW, axis=1) - 1
     offsets = offsets_of(new_NW.sum(axis=1))
@@ -89,17 +95,17 @@ def nearest_new(catalogue: Catalogue, items_N: NDArray[np.integer], clicked: Lis
     short_N = (ids_NK[:, -1] == 0) & (ids_NW[:, -1] > 0)
     if short_N.any():
         rows = np.flatnonzero(short_N)
-        exclude = clicked.take(rows).append(items_N[rows])
+        exclude = clicked.take(user_N[rows]).append(items_N[rows])
         found = search(catalogue.shard, catalogue.directions[items_N[rows]], k, exclude)
         ids_NK[rows] = Lists(found.offsets_N1, found.ids_M).padded(0, k)
         scores_NK[rows] = Lists(found.offsets_N1, found.scores_M).padded(0, k)
     return Near(ids_NK, scores_NK, (is_clicked_NW & (rank_NW < k - 1)).sum(axis=1), short_N)
 
 
-def among(asked: Lists, known: Lists, size: int) -> NDArray[np.bool_]:
-    """Which asked ids (below `size`) are in the list of the same number in `known`, whose lists are ascending."""
+def among(ids_P: NDArray[np.integer], owners_P: NDArray[np.int64], known: Lists, size: int) -> NDArray[np.bool_]:
+    """Which ids (below `size`) are in the list of `known` that their owner names; these lists are ascending."""
     known_M = known.owners * size + known.values_M
-    asked_P = asked.owners * size + asked.values_M
+    asked_P = owners_P * size + ids_P
     # Few are: a table of one bit of hash answers most, and the sorted list is asked about the rest.
     seen_B = np.zeros(2**TABLE_BITS, bool)
     seen_B[_bucket(known_M)] = True

@@ -101,7 +101,7 @@ def pair_candidates(
     by_way, completed_N = {}, np.zeros(len(items_N), bool)
     for way in settings.ways:
         if way == "i2i":
-            near = nearest_new(catalogue, items_N, users.clicked.take(state_N), k)
+            near = nearest_new(catalogue, items_N, users.clicked, state_N, k)
             by_way[way], completed_N = Way(near.ids_NK, near.scores_NK, near.dropped_N), near.completed_N
         else:
             found = users.by_way[way]

@@ -103,7 +103,7 @@ def found_in_pools(
 ) -> Found:
     """The best of the pools that may be added and is not clicked, by the user's own score (the double check)."""
     pools = pools.keep(catalogue.is_addable[pools.values_M])
-    own_P = among(pools, clicked, catalogue.size)
+    own_P = among(pools.values_M, pools.owners, clicked, catalogue.size)
     ids, scores = best_of_pools(vectors_UD, pools.keep(~own_P), catalogue.vectors_VD, k)
     passed_over = pools.keep(own_P)
     dropped_U = _outranking(passed_over, dots(vectors_UD, passed_over, catalogue.vectors_VD), scores, k)

@@ -13,13 +13,16 @@ clicks = st.lists(st.sampled_from(ITEMS), unique=True, max_size=30).map(sorted)
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(ITEMS), clicks), min_size=1, max_size=6), st.integers(1, 8), st.data())
-def test_i2i_equals_brute_force(pairs: list[tuple[int, list[int]]], k: int, data: st.DataObject) -> None:
+@given(st.lists(clicks, min_size=1, max_size=4), st.integers(1, 8), st.data())
+def test_i2i_equals_brute_force(clicked: list[list[int]], k: int, data: st.DataObject) -> None:
+    """Users have several pairs or none, in any order."""
+    one_pair = st.tuples(st.sampled_from(ITEMS), st.integers(0, len(clicked) - 1))
+    items, users = zip(*data.draw(st.lists(one_pair, min_size=1, max_size=6)), strict=True)
     addable = data.draw(st.lists(st.sampled_from(ITEMS), unique=True, min_size=1))
     width = data.draw(st.integers(k, 3 * k))
     catalogue = catalogue_of(VECTORS, width, addable)
-    found = nearest_new(catalogue, np.array([item for item, _ in pairs]), as_lists([own for _, own in pairs]), k)
-    for row, (item, own) in enumerate(pairs):
+    found = nearest_new(catalogue, np.array(items), as_lists(clicked), np.array(users), k)
+    for row, (item, own) in enumerate((item, clicked[user]) for item, user in zip(items, users, strict=True)):
         new = [other for other in addable if other != item and other not in own]
         wanted = ranked(VECTORS[item], new, VECTORS)[:k]
         assert found.ids_NK[row].tolist() == wanted + [0] * (k - len(wanted))
@@ -33,15 +36,17 @@ def test_clicked_items_that_were_passed_over_are_counted() -> None:
     catalogue = catalogue_of(VECTORS, 6)
     kept = catalogue.nearest_VW[5].tolist()
     own = as_lists([sorted([kept[0], kept[2], kept[5]])])
-    found = nearest_new(catalogue, np.array([5]), own, 2)
+    found = nearest_new(catalogue, np.array([5]), own, np.array([0]), 2)
     assert found.ids_NK.tolist() == [[kept[1], kept[3]]]
     assert (found.dropped_N.tolist(), found.completed_N.tolist()) == ([2], [False])
 
 
-@given(st.lists(st.tuples(clicks, clicks), min_size=1, max_size=5))
-def test_among_knows_each_lists_own_values(pairs: list[tuple[list[int], list[int]]]) -> None:
-    asked, known = as_lists([a for a, _ in pairs]), as_lists([b for _, b in pairs])
-    assert among(asked, known, 40).tolist() == [value in own for values, own in pairs for value in values]
+@given(st.lists(clicks, min_size=1, max_size=5), st.data())
+def test_among_knows_each_lists_own_values(known: list[list[int]], data: st.DataObject) -> None:
+    one = st.tuples(st.sampled_from(ITEMS), st.integers(0, len(known) - 1))
+    ids, owners = zip(*data.draw(st.lists(one, min_size=1, max_size=20)), strict=True)
+    found = among(np.array(ids), np.array(owners), as_lists(known), 40)
+    assert found.tolist() == [value in known[owner] for value, owner in zip(ids, owners, strict=True)]
 
 
 @given(st.lists(clicks, min_size=1, max_size=6), st.integers(1, 5))
