@@ -86,8 +86,7 @@ def nearest_new(
     thousand clicks, too many to repeat for every pair.
     """
     ids_NW, scores_NW = catalogue.nearest_VW[items_N], catalogue.scores_VW[items_N]
-    owners_P = np.repeat(user_N, ids_NW.shape[1])
-    is_clicked_NW = among(ids_NW.ravel(), owners_P, clicked, catalogue.size).reshape(ids_NW.shape)
+    is_clicked_NW = among(ids_NW, user_N[:, None], clicked, catalogue.size)
     new_NW = (ids_NW > 0) & ~is_clicked_NW
     rank_NW = np.cumsum(new_NW, axis=1) - 1
     offsets = offsets_of(new_NW.sum(axis=1))
@@ -102,24 +101,27 @@ def nearest_new(
     return Near(ids_NK, scores_NK, (is_clicked_NW & (rank_NW < k - 1)).sum(axis=1), short_N)
 
 
-def among(ids_P: NDArray[np.integer], owners_P: NDArray[np.int64], known: Lists, size: int) -> NDArray[np.bool_]:
-    """Which ids (below `size`) are in the list of `known` that their owner names; these lists are ascending."""
+def among(ids: NDArray[np.integer], owners: NDArray[np.int64], known: Lists, size: int) -> NDArray[np.bool_]:
+    """Which ids (of any shape, below `size`) are in the list of `known` that their owner names.
+
+    The lists are ascending, and `owners` has the shape of the ids or one that is broadcast to it.
+    """
     known_M = known.owners * size + known.values_M
-    asked_P = owners_P * size + ids_P
+    asked = owners * size + ids
     # Few are: a table of one bit of hash answers most, and the sorted list is asked about the rest.
     seen_B = np.zeros(2**TABLE_BITS, bool)
     seen_B[_bucket(known_M)] = True
-    is_known_P = seen_B[_bucket(asked_P)]
-    maybe = np.flatnonzero(is_known_P)
-    if len(maybe):
-        place_Q = np.minimum(np.searchsorted(known_M, asked_P[maybe]), len(known_M) - 1)
-        is_known_P[maybe] = known_M[place_Q] == asked_P[maybe]
-    return is_known_P
+    is_known = seen_B[_bucket(asked)]
+    if is_known.any():
+        asked_Q = asked[is_known]
+        place_Q = np.minimum(np.searchsorted(known_M, asked_Q), len(known_M) - 1)
+        is_known[is_known] = known_M[place_Q] == asked_Q
+    return is_known
 
 
-def _bucket(keys_P: NDArray[np.int64]) -> NDArray[np.int64]:
-    hashed_P = keys_P.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    return (hashed_P >> np.uint64(64 - TABLE_BITS)).astype(np.int64)
+def _bucket(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    hashed = keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    return (hashed >> np.uint64(64 - TABLE_BITS)).astype(np.int64)
 
 
 def best_of_pools(

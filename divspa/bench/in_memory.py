@@ -123,8 +123,7 @@ def _first_new(
     ids_NW: NDArray[np.int64], scores_NW: NDArray[np.float32], known: Lists, k: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The first k ids of each row that are not in the row's list of `known`, and their scores; -1 pads."""
-    owners_P = np.repeat(np.arange(len(ids_NW)), ids_NW.shape[1])
-    new_NW = ~among(ids_NW.ravel(), owners_P, known, size).reshape(ids_NW.shape) & (ids_NW >= 0)
+    new_NW = ~among(ids_NW, np.arange(len(ids_NW))[:, None], known, size) & (ids_NW >= 0)
     offsets = offsets_of(new_NW.sum(axis=1))
     return Lists(offsets, ids_NW[new_NW]).padded(-1, k), Lists(offsets, scores_NW[new_NW]).padded(0, k)
 
