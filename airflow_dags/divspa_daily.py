@@ -14,7 +14,8 @@ from typing import Any
 import requests
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.sensors.filesystem import FileSensor
-from airflow.sdk import DAG, Asset, BaseHook, CronDataIntervalTimetable, Variable, chain
+from airflow.sdk import DAG, Asset, BaseHook, Context, CronDataIntervalTimetable, Variable, chain
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 VARIABLE = "divspa_daily"
 
@@ -43,16 +44,21 @@ DEFAULTS: dict[str, Any] = {
     "conf": {"spark.driver.memory": "3g", "spark.executor.memory": "4g", "spark.executor.cores": "2"},
     "stages": {},
 }
+# How a stage ends when a gate of its holds the day back.
+GATE_CLOSED = 3
 OF_A_STAGE = ("retries", "retry_minutes", "timeout_hours", "conf")
 
-# Each stage and the tables that it publishes to other teams; `evaluate` is the gate before publishing.
+# Each stage and the tables that it gives to other teams; `publish` moves last, and names the day that they read.
 STAGES: dict[str, tuple[str, ...]] = {
     "build_features": (),
     "train_base": (),
+    "train_linear": ("item_neighbours",),
+    "tune": (),
     "augment": ("augmented_positives",),
     "train_divspa": (),
-    "evaluate": ("metrics",),
+    "evaluate": ("metrics", "channels"),
     "export_recall": ("recall_u2i", "recall_i2i"),
+    "publish": ("published",),
 }
 
 log = logging.getLogger(__name__)
@@ -94,13 +100,26 @@ def alert(context: Mapping[str, Any], connection_id: str | None = None) -> None:
         log.exception("The alert could not be delivered through the connection %s", connection_id)
 
 
+class SparkStage(SparkSubmitOperator):
+    """A spark-submit that is not tried again when a gate held the day back: the same data would not pass it either."""
+
+    def execute(self, context: Context) -> None:
+        try:
+            super().execute(context)
+        except AirflowException as error:
+            # In a cluster's deploy mode the driver's exit code does not come back, so there it is tried again.
+            if f"Error code is: {GATE_CLOSED}." in str(error):
+                raise AirflowFailException("A gate held the day back; its log says which, and by how much") from error
+            raise
+
+
 def spark_stage(stage: str, settings: Mapping[str, Any]) -> SparkSubmitOperator:
     """One spark-submit: `jobs/STAGE.py --config FILE --ds DAY [--set key=value ...]`."""
     own = {key: settings[key] for key in OF_A_STAGE} | settings["stages"].get(stage, {})
     arguments = ["--config", settings["config"], "--ds", "{{ ds }}"]
     for override in settings["set"]:
         arguments += ["--set", override]
-    return SparkSubmitOperator(
+    return SparkStage(
         task_id=stage,
         conn_id=settings["spark_connection"],
         application=f"{settings['jobs']}/{stage}.py",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -13,16 +14,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from divspa.config import Config, load_config
-from divspa.errors import ConfigError, as_divspa_error, one_line
+from divspa.errors import ConfigError, GateError, as_divspa_error, one_line
 from divspa.progress import console, log_to_stderr, step
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 bench = typer.Typer(no_args_is_help=True, help="Measure a hot path against its reference, in one run.")
 app.add_typer(bench, name="bench")
 
+GATE_CLOSED = 3
 ConfigFile = Annotated[Path, typer.Option("--config", help="Configuration file; `divspa config` prints a template.")]
 Day = Annotated[str, typer.Option("--ds", help="Logical day, YYYY-MM-DD; later clicks are not seen.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override a key: section.key=value. Repeatable.")]
@@ -50,14 +53,14 @@ def demo(
 @app.command()
 def run(
     config: ConfigFile,
-    ds: Day,
+    ds: Annotated[str, typer.Option("--ds", help="Logical day, YYYY-MM-DD, or days as FIRST..LAST.")],
     overrides: Overrides = None,
     first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last stage to run.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run the stages of one day on any click log."""
-    _run(load_config(config, overrides or []), _day(ds), first, last, as_json)
+    """Run the stages of one day on any click log, or of several days, which go on where they were cut short."""
+    _run(load_config(config, overrides or []), _days(ds), first, last, as_json)
 
 
 @app.command()
@@ -67,24 +70,170 @@ def report(config: ConfigFile, ds: Day, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def maintain(config: ConfigFile, ds: Day, overrides: Overrides = None) -> None:
+def maintain(
+    config: ConfigFile,
+    ds: Day,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be deleted, and delete nothing.")
+    ] = False,
+) -> None:
     """Join small files, delete days past their time, and remove files that nobody can need."""
-    _run(load_config(config, overrides or []), _day(ds), "maintain", "maintain", as_json=False)
+    if not dry_run:
+        _run(load_config(config, overrides or []), _day(ds), "maintain", "maintain", as_json=False)
+        return
+    from divspa.lake.maintain import maintain_dry_run
+
+    with _lake_of(load_config(config, overrides or []), log_events=False) as (lake, settings):
+        maintain_dry_run(lake, settings, _day(ds))
+
+
+@app.command()
+def publish(config: ConfigFile, ds: Day, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Make a day, as it is, the one that other teams read; also one before that which is published."""
+    from divspa.pipeline import publish_now
+
+    with _lake_of(load_config(config, overrides or []), log_events=False) as (lake, settings):
+        _show_published(publish_now(lake, settings, _day(ds)), lake.root, as_json)
+
+
+@app.command()
+def rollback(
+    config: ConfigFile,
+    to: Annotated[str, typer.Option(help="A published day, YYYY-MM-DD; the one before, when left out.")] = "",
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Return to a day that was published before; nothing is made anew and nothing is deleted."""
+    from divspa.pipeline import roll_back
+
+    with _lake_of(load_config(config, overrides or []), log_events=False) as (lake, settings):
+        _show_published(roll_back(lake, settings, _day(to) if to else None), lake.root, as_json)
+
+
+@app.command()
+def published(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show the published day, and the versions of all that belongs to it."""
+    from divspa.lake.published import published as current
+
+    with _lake_of(load_config(config, overrides or []), log_events=False) as (lake, _):
+        _show_published(current(lake), lake.root, as_json)
+
+
+@app.command()
+def tables(
+    out: Annotated[Path | None, typer.Option(help="Write tables.md and tables.json to this folder.")] = None,
+) -> None:
+    """Print the contracts of all tables; a change that a reader may notice is refused unless its version rises."""
+    from divspa.lake.contracts import page, write
+    from schemas import TABLES
+
+    if out is None:
+        typer.echo(page(TABLES.values()))
+    else:
+        write(TABLES.values(), out)
+
+
+@app.command()
+def forget(
+    config: ConfigFile,
+    user: Annotated[str, typer.Option(help="The user's id, as the click log names it.")],
+    overrides: Overrides = None,
+    vacuum: Annotated[bool, typer.Option("--vacuum", help="Also remove every older version of the tables.")] = False,
+) -> None:
+    """Take a person out of every table, report and event log of the lake; out of the click log, do that before."""
+    from divspa.pipeline import forget_user
+
+    with _lake_of(load_config(config, overrides or []), log_events=False) as (lake, settings):
+        done = forget_user(lake, settings, user, vacuum_now=vacuum)
+    for name, count in done.rows.items():
+        console.print(f"{name}: {count} rows", highlight=False)
+    for path in done.reports + done.event_logs:
+        console.print(f"removed: {path}", highlight=False, soft_wrap=True, markup=False)
+    for model in done.models:
+        console.print(f"has learned from the rows: {model}", highlight=False, soft_wrap=True)
+    if not vacuum:
+        console.print("Older versions of the tables still hold the rows; --vacuum removes these", highlight=False)
+
+
+@app.command()
+def init(
+    log: Annotated[str, typer.Argument(help="The click log: a file, a folder or a glob.")],
+    items: Annotated[str | None, typer.Option(help="Attributes of items.")] = None,
+    users: Annotated[str | None, typer.Option(help="Attributes of users.")] = None,
+    out: Annotated[Path, typer.Option(help="The configuration to write.")] = Path("divspa.yaml"),
+    lake: Annotated[str, typer.Option(help="Where the Delta tables will go.")] = "lake",
+) -> None:
+    """Look at a log, guess what its columns mean, and write a configuration that says why."""
+    from divspa.inspection.configure import configure
+
+    if out.exists():
+        raise ConfigError(f"The file {out} is there already", remedy="give --out another name, or remove it")
+    written = configure(log, items, users, lake, str(out))
+    out.write_text(written.yaml)
+    table = RichTable("setting", "guess", "because", title=f"What {log} seems to hold")
+    for guess in written.guesses:
+        table.add_row(*map(escape, guess))
+    console.print(table)
+    for line in (f"Written: {out}", f"Next: divspa run --config {out} --ds {written.ds}"):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
 
 @app.command("config")
 def show_config(
     check: Annotated[Path | None, typer.Option("--check", help="Say what is wrong with this file.")] = None,
+    data: Annotated[bool, typer.Option("--data", help="Read headers and a sample of the inputs too.")] = False,
+    ds: Annotated[str, typer.Option("--ds", help="The day to read them as of, YYYY-MM-DD; today by default.")] = "",
+    functions: Annotated[bool, typer.Option("--functions", help="List what expressions may call.")] = False,
     overrides: Overrides = None,
 ) -> None:
     """Print a commented template, or check a configuration file."""
+    if functions:
+        typer.echo(files("divspa.sources").joinpath("functions.txt").read_text(), nl=False)
+        return
     if check is None:
         typer.echo(files("divspa").joinpath("config_template.yaml").read_text(), nl=False)
         return
-    from divspa.models.registry import model_settings
+    from divspa.pipeline import require_known_names
 
-    model_settings(load_config(check, overrides or []).model)
+    config = load_config(check, overrides or [])
+    require_known_names(config)
+    if data:
+        day = _day(ds) if ds else date.today()
+        with _spark_for(config, day) as spark:
+            from divspa.inspection.check import check_data
+
+            for subject, told in check_data(spark, config, day):
+                typer.echo(f"{subject}: {told}")
     typer.echo(f"{check}: no problem found")
+
+
+@app.command()
+def inspect(
+    config: ConfigFile,
+    ds: Day,
+    page: Annotated[Path | None, typer.Option(help="Write an HTML page with plots to this file.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Show the data as one looks at it before training: rows, users, items, repeats, matches, cold items."""
+    loaded, day = load_config(config, overrides or []), _day(ds)
+    with _spark_for(loaded, day) as spark, step("looking through the log"):
+        from divspa.inspection.page import bars, facts_of, survey_page
+        from divspa.inspection.survey import survey
+
+        found = survey(spark, loaded, day)
+    for name, count in found.outcomes.items():
+        console.print(f"{name}: {count:,} rows", highlight=False, markup=False)
+    for name, told in facts_of(found):
+        console.print(f"{name}: {told}", highlight=False, markup=False)
+    for name, activity in (("users", found.users), ("items", found.items)):
+        table = RichTable("clicks", name, "", title=f"{name.capitalize()} by their clicks")
+        for group, members, bar in bars(activity):
+            table.add_row(group, f"{members:,}", bar)
+        console.print(table)
+    if page is not None:
+        page.write_text(survey_page(found, "What the log holds", f"{loaded.clicks.path} up to {day}"))
+        console.print(f"Page: {page}", highlight=False, markup=False)
 
 
 @app.command()
@@ -141,11 +290,11 @@ def experiment(
     loaded = load_suite(shipped if shipped.exists() else suite, out, own)
     loaded = part_of(loaded, _listed(data_sets), _listed(runs), seeds)
     with step("starting Spark"):
-        from divspa.config import Spark
         from divspa.experiments import keep as kept
         from divspa.experiments.page import page as page_of
         from divspa.experiments.run import Experiment
         from divspa.lake.session import spark_session
+        from divspa.lake.settings import Spark
         from divspa.lake.tables import Lake
         from schemas import EXPERIMENT_METRICS
 
@@ -218,6 +367,37 @@ def bench_augment(
         write(measure(pairs, *sizes, dim, _listed(peer), seed))
 
 
+@bench.command("linear")
+def bench_linear(
+    items: Annotated[int, typer.Option(min=100)] = 42_000,
+    clicks: Annotated[int, typer.Option(min=1000)] = 1_000_000,
+    dense: Annotated[int, typer.Option(min=1, help="linear.max_dense_items")] = 10_000,
+    seed: int = 17,
+    as_json: AsJson = False,
+) -> None:
+    """The stage `train_linear`, from clicks to the committed table, beside EASE of numpy and scipy in one process."""
+    with _measuring("linear", as_json) as write:
+        from divspa.bench.linear import bench_linear as measure
+
+        write(measure(items, clicks, min(dense, items), seed))
+
+
+@bench.command("serving")
+def bench_serving(
+    items: Annotated[int, typer.Option(min=100)] = 420_000,
+    requests: Annotated[int, typer.Option(min=100)] = 2000,
+    dim: Annotated[int, typer.Option(min=1)] = 32,
+    k: Annotated[int, typer.Option("--top-k", min=1)] = 100,
+    seed: int = 17,
+    as_json: AsJson = False,
+) -> None:
+    """A request to the served bundle on one core, beside FAISS by itself on the same index."""
+    with _measuring("serving", as_json) as write:
+        from divspa.bench.serving import bench_serving as measure
+
+        write(measure(items, requests, dim, k, seed))
+
+
 @bench.command("training")
 def bench_training(
     examples: Annotated[int, typer.Option(min=1)] = 400_000,
@@ -268,7 +448,10 @@ def main() -> None:
 
 
 def _with_plain_errors(application: typer.Typer) -> None:
-    """Print an error's one message and exit with 1; `--debug`, anywhere on the line, shows the stack trace instead."""
+    """Print an error's one message and exit with 1, or 3 for a gate, which a second try does not pass.
+
+    `--debug`, anywhere on the line, shows the stack trace instead.
+    """
     debug = "--debug" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "--debug"]
     try:
@@ -276,37 +459,90 @@ def _with_plain_errors(application: typer.Typer) -> None:
     except Exception as error:
         if debug:
             raise
-        console.print(f"[bold red]Error:[/] {one_line(error)}", highlight=False, soft_wrap=True)
+        # The message may hold anything, also what rich would take for markup.
+        console.print("[bold red]Error:[/]", end=" ")
+        console.print(one_line(error), highlight=False, soft_wrap=True, markup=False)
         if as_divspa_error(error) is None:
             console.print("This was not foreseen; --debug shows where it happened.")
-        raise SystemExit(1) from None
+        raise SystemExit(GATE_CLOSED if isinstance(error, GateError) else 1) from None
 
 
-def _run(config: Config, ds: date, first: str | None, last: str | None, as_json: bool) -> None:
+@contextmanager
+def _spark_for(config: Config, ds: date) -> Iterator[Any]:
+    """A session that reads the inputs and writes nothing."""
+    from divspa.lake.sizes import with_sizes
+
+    config = with_sizes(config, [ds])
+    with step("starting Spark"):
+        from divspa.lake.session import spark_session
+
+        spark = spark_session(config.spark, paths=config.paths)
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def _run(config: Config, days: date | list[date], first: str | None, last: str | None, as_json: bool) -> None:
     log_to_stderr()
+    # Asked to end, as by Airflow or a container's host, a run gives its lease back, as with Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    several = isinstance(days, list)
+    ds = days[-1] if several else days
     with _only_results_on_stdout(as_json) as write:
         started = time.perf_counter()
-        config = config.model_copy(update={"lake": _absolute(config.lake)})
-        with step("starting Spark"):
-            from divspa.evaluation.evaluate import report_path
-            from divspa.lake.session import spark_session
-            from divspa.lake.tables import Lake
-            from divspa.pipeline import chosen_stages, run_stages
+        from divspa.evaluation.evaluate import report_path
+        from divspa.lake.sizes import with_sizes
+        from divspa.pipeline import chosen_stages, run_named, stages_left
+        from divspa.tuning.choice import CHOSEN, with_choice
 
-            chosen = chosen_stages(first, last)
-            session = spark_session(config.spark, paths=config.paths, event_log=config.event_log)
-            lake = Lake(session, config.lake)
-        seconds = run_stages(lake, config, ds, first, last)
-        summary: dict[str, Any] = {"seconds": 0.0, "lake": config.lake, "report": None, "stages": seconds, "models": {}}
-        if "evaluate" in chosen:
-            figures = {"models": _metrics(lake, ds), "comparisons": _comparisons(lake, ds)}
-            summary |= {"report": report_path(lake, ds), **figures}
-        lake.spark.stop()
+        chosen = chosen_stages(first, last)
+        with _lake_of(with_sizes(config, days if several else [ds])) as (lake, settings):
+            seconds = dict.fromkeys(chosen, 0.0)
+            for day in days if several else [ds]:
+                names = chosen
+                if several:
+                    names = stages_left(lake, settings, day, chosen)
+                    console.print(f"{day}: {', '.join(names) or 'done already'}", highlight=False)
+                for name, took in run_named(lake, settings, day, names).items():
+                    seconds[name] = round(seconds[name] + took, 2)
+            summary: dict[str, Any] = {"seconds": 0.0, "lake": lake.root, "report": None, "stages": seconds}
+            summary["models"] = {}
+            if settings.divspa.choose == "auto" and "tune" in chosen:
+                summary["chosen"] = with_choice(lake, settings, ds).divspa.model_dump(include=set(CHOSEN))
+            if "evaluate" in chosen:
+                figures = {"models": _metrics(lake, ds), "comparisons": _comparisons(lake, ds)}
+                figures["channels"] = _channels(lake, ds)
+                summary |= {"report": report_path(lake, ds), **figures}
         summary["seconds"] = round(time.perf_counter() - started, 2)
         if as_json:
             write(json.dumps(summary))
         else:
             _show(summary, config)
+
+
+def _show_published(version: Any, lake: str, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(version and version.as_json()))
+    elif version is None:
+        console.print(f"Nothing is published in {lake}", soft_wrap=True, highlight=False, markup=False)
+    else:
+        for name, told in version.as_json().items():
+            console.print(f"{name}: {told}", soft_wrap=True, highlight=False, markup=False)
+
+
+@contextmanager
+def _lake_of(config: Config, *, log_events: bool = True) -> Iterator[tuple[Any, Config]]:
+    """The lake in a Spark session, which ends with the work unless that fails, and the settings with its whole path."""
+    config = config.model_copy(update={"lake": _absolute(config.lake)})
+    with step("starting Spark"):
+        from divspa.lake.session import spark_session
+        from divspa.lake.tables import Lake
+
+        event_log = config.event_log if log_events else None
+        lake = Lake(spark_session(config.spark, paths=config.paths, event_log=event_log), config.lake)
+    yield lake, config
+    lake.spark.stop()
 
 
 def _metrics(lake: Any, ds: date) -> dict[str, dict[str, float]]:
@@ -325,19 +561,43 @@ def _comparisons(lake: Any, ds: date) -> list[dict[str, Any]]:
     return [row.asDict() for row in rows]
 
 
+def _channels(lake: Any, ds: date) -> list[dict[str, Any]]:
+    from schemas import CHANNELS
+
+    return [row.asDict() for row in lake.read_day(CHANNELS, ds).drop("ds").orderBy("channel").collect()]
+
+
 def _show(summary: dict[str, Any], config: Config) -> None:
     if summary["models"]:
         _show_models(summary["models"], summary["comparisons"], config)
-    console.print(f"Delta tables: {summary['lake']}   report: {summary['report']}", soft_wrap=True, highlight=False)
-    table = f"{summary['lake']}/augmented_positives"
-    console.print(f"  with Spark:    spark.read.format('delta').load('{table}')", soft_wrap=True, highlight=False)
-    console.print(f"  without Spark: polars.read_delta('{table}')", soft_wrap=True, highlight=False)
+        for row in summary["channels"]:
+            if row["published"]:
+                console.print(f"Published: {row['channel']}, {row['reason']}", soft_wrap=True, highlight=False)
+    report = f"   report: {summary['report']}" if summary["report"] else ""
+    console.print(f"Delta tables: {summary['lake']}{report}", soft_wrap=True, highlight=False, markup=False)
+    table = f"{summary['lake']}/{_read_first(list(summary['stages']))}"
+    for line in (
+        f"with Spark:    spark.read.format('delta').load('{table}')",
+        f"without Spark: polars.read_delta('{table}')",
+    ):
+        console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"All done in {summary['seconds']} s.", highlight=False)
+
+
+def _read_first(stages: list[str]) -> str:
+    """The table that a reader of what these stages wrote begins with."""
+    tables = {
+        "build_features": "examples",
+        "train_base": "item_embeddings",
+        "maintain": "job_runs",
+        "evaluate": "metrics",
+    }
+    return "augmented_positives" if "augment" in stages else tables.get(stages[-1], "recall_u2i")
 
 
 def _show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str, Any]], config: Config) -> None:
     base, ours = config.model.name, "divspa"
-    shown = [name for name in ("popularity", base, ours) if name in models]
+    shown = [name for name in ("popularity", "linear", base, ours) if name in models]
     table = RichTable(title="Ranking the whole catalogue for every test event")
     table.add_column("metric", no_wrap=True)
     for name in [*shown, "change", "95 %"]:
@@ -386,7 +646,7 @@ def _last_day(config: Config, days: int) -> date:
 
 
 def _generate(out: Path, preset: str | None, sizes: dict[str, int]) -> dict[str, Any]:
-    from divspa.config import validate_section
+    from divspa.settings import validate_section
     from divspa.simulation.generator import PRESETS, GeneratorSettings, generate
 
     if preset is not None and preset not in PRESETS:
@@ -410,6 +670,17 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ConfigError("The option --ds is not a day", expected="YYYY-MM-DD", found=text) from None
+
+
+def _days(text: str) -> date | list[date]:
+    """A day, or the days of FIRST..LAST, both included."""
+    first, dots, last = text.partition("..")
+    if not dots:
+        return _day(text)
+    start, end = _day(first), _day(last)
+    if end < start:
+        raise ConfigError("The option --ds ends before it begins", expected="FIRST..LAST", found=text)
+    return [start + timedelta(days=n) for n in range((end - start).days + 1)]
 
 
 def _absolute(lake: str) -> str:

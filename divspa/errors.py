@@ -2,6 +2,10 @@
 
 import os
 import re
+from urllib.parse import unquote
+
+# Where a Delta table keeps its log.
+LOG = "_delta_log"
 
 
 class DivSPAError(Exception):
@@ -31,6 +35,29 @@ class MissingTableError(DivSPAError):
 
 class ContractError(DivSPAError):
     """Rows break the contract of the table they are written to."""
+
+
+class DamagedError(DivSPAError):
+    """A file of the lake is missing, cut short or garbage, so what it held has to be made again."""
+
+    @classmethod
+    def of_file(cls, file: str, found: str) -> "DamagedError":
+        """The error for a file of a table's data or of its log, with how to mend the table."""
+        file = unquote(file)
+        if f"/{LOG}/" in file:
+            remedy = (
+                "if it is the last entry of its log, remove it and the .crc beside it, which takes the table back a "
+                "version, and run the day again; else bring it back from a copy, or begin the table anew"
+            )
+            return cls(f"The log entry {file} is broken", found=found, remedy=remedy)
+        day = re.search(r"/ds=(\d{4}-\d{2}-\d{2})/", file)
+        again = f"`divspa run --config FILE --ds {day[1]}`" if day else "the stage that wrote it"
+        remedy = f"run {again} again, which writes the day's files anew"
+        return cls(f"The file {file} is broken", found=found, remedy=remedy)
+
+
+class ConflictError(DivSPAError):
+    """Another run works on the same day, or writes the same part of a table, at the same time."""
 
 
 class SetupError(DivSPAError):

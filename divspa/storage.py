@@ -6,6 +6,7 @@ Credentials are never settings: Arrow and hadoop-aws take them from the environm
 import os
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import PurePosixPath
 
@@ -27,6 +28,15 @@ class S3:
             named("AWS_ENDPOINT_URL_S3") or named("AWS_ENDPOINT_URL"),
             named("AWS_REGION") or named("AWS_DEFAULT_REGION"),
         )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file or folder: its name within the folder that was listed, and when it was last written, where known."""
+
+    name: str
+    is_file: bool
+    written: datetime | None
 
 
 def is_s3(url: str) -> bool:
@@ -54,17 +64,34 @@ def read_file(path: str) -> bytes:
         return source.read()
 
 
+def size_of(path: str) -> int | None:
+    """The bytes of a file; None where there is none."""
+    system, file = locate(path)
+    return system.get_file_info(file).size
+
+
 def make_folder(path: str) -> None:
     """Make a folder that may be there already; on S3 its bucket has to be there. Raises OSError."""
     system, folder = locate(path)
     system.create_dir(folder, recursive=True)
 
 
-def remove_folder(path: str) -> None:
-    """Remove a folder and all in it; it need not be there."""
+def remove(path: str) -> None:
+    """Remove a file, or a folder and all in it; it need not be there."""
+    system, name = locate(path)
+    kind = system.get_file_info(name).type
+    if kind == fs.FileType.Directory:
+        system.delete_dir(name)
+    elif kind != fs.FileType.NotFound:
+        system.delete_file(name)
+
+
+def listed(path: str, *, recursive: bool = False) -> list[Entry]:
+    """What lies in a folder, or also below it; nothing where there is no folder."""
     system, folder = locate(path)
-    if system.get_file_info(folder).type != fs.FileType.NotFound:
-        system.delete_dir(folder)
+    found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
+    start = len(folder.rstrip("/")) + 1
+    return [Entry(info.path[start:], info.is_file, info.mtime) for info in found]
 
 
 def locate(url: str) -> tuple[fs.FileSystem, str]:

@@ -5,9 +5,11 @@ from schemas.contract import DS, Column, Table
 AUGMENTATION_SUMMARY = Table(
     name="augmentation_summary",
     grain="One row a way, and one row `all`; what was added is that of the first draw",
+    written_by="augment",
+    read_for="whether the day's augmentation is healthy, before its rows are used",
     columns=(
         DS,
-        Column("way", "STRING", "u2i, i2i, u2u2i, or all"),
+        Column("way", "STRING", "A way of divspa.ways, such as u2i, or all"),
         Column("pairs", "BIGINT", "Positive pairs"),
         Column("candidates_per_pair", "DOUBLE", "Mean candidates found for a pair; at most top_k for a way"),
         Column(
@@ -17,9 +19,14 @@ AUGMENTATION_SUMMARY = Table(
             nullable=True,
         ),
         Column("overlap", "DOUBLE", "Share of the candidates that another way found too", nullable=True),
-        Column("completed", "BIGINT", "Pairs for which i2i searched all items to find top_k new ones", nullable=True),
+        Column(
+            "completed",
+            "BIGINT",
+            "Pairs for which a way from an item searched all items anew",
+            nullable=True,
+        ),
         Column("sampled", "BIGINT", "Positives added"),
-        Column("sampled_per_pair", "DOUBLE", "Mean positives added to a pair; at most m, or 3*m for all"),
+        Column("sampled_per_pair", "DOUBLE", "Mean positives added to a pair; at most m, or m * the ways for all"),
         Column("shared", "DOUBLE", "Share of the added positives that another way drew too", nullable=True),
         Column("distinct_items", "BIGINT", "Distinct items among the added positives"),
         Column("distinct_items_clicked", "BIGINT", "Distinct items of the pairs, to compare"),

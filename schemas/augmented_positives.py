@@ -10,6 +10,7 @@ from schemas.contract import (
     MODEL_VERSION,
     USER_FEATURES,
     USER_ID,
+    WEIGHT,
     Column,
     Table,
 )
@@ -19,7 +20,9 @@ SCORE_FLOOR = 1e-3
 
 AUGMENTED_POSITIVES = Table(
     name="augmented_positives",
-    grain="One row a positive pair and draw; the sampled arrays have length 3*m and pad with weight 0",
+    grain="One row a positive pair and draw; sampled arrays are m times divspa.ways long and pad with weight 0",
+    written_by="augment",
+    read_for="to train a model of your own on diversified positives, without a join",
     columns=(
         DS,
         Column("draw", "INT", "Number of the independent draw, from 0; epoch e learns from draw e mod draws"),
@@ -30,6 +33,7 @@ AUGMENTED_POSITIVES = Table(
         USER_FEATURES,
         HISTORY,
         HISTORY_LENGTH,
+        WEIGHT,
         Column("sampled_item_ids", "ARRAY<STRING>", "The added positives, as the click log names them; '' is padding"),
         Column("sampled_item_indices", "ARRAY<INT>", "The same as vocabulary indices; 0 is padding"),
         Column("sampled_scores", "ARRAY<FLOAT>", "s(u, v_i): the model's own score of user and item"),

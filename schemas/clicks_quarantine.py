@@ -5,6 +5,8 @@ from schemas.contract import DS, Column, Table
 CLICKS_QUARANTINE = Table(
     name="clicks_quarantine",
     grain="One row a distinct bad row of the click log",
+    written_by="build_features",
+    read_for="which rows of the log were refused, and why; to mend the source",
     columns=(
         DS,
         Column("reason", "STRING", "Why the row was refused"),

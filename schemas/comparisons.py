@@ -5,6 +5,8 @@ from schemas.contract import DS, MODEL, Column, Table
 COMPARISONS = Table(
     name="comparisons",
     grain="One row a model, the model it is compared with, and metric, over the same test events",
+    written_by="evaluate",
+    read_for="whether one model is better than another, beyond chance",
     columns=(
         DS,
         MODEL,

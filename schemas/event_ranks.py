@@ -5,6 +5,8 @@ from schemas.contract import DS, ITEM_INDEX, MODEL, MODEL_VERSION, USER_KEY, Col
 EVENT_RANKS = Table(
     name="event_ranks",
     grain="One row a model and test event",
+    written_by="evaluate",
+    read_for="to slice and test the evaluation in another way than `metrics` does",
     columns=(
         DS,
         MODEL,

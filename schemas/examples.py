@@ -2,6 +2,7 @@
 
 from schemas.contract import (
     DS,
+    EVENT,
     EXAMPLE_ID,
     HISTORY,
     HISTORY_LENGTH,
@@ -10,6 +11,7 @@ from schemas.contract import (
     USER_FEATURES,
     USER_ID,
     USER_KEY,
+    WEIGHT,
     Column,
     Table,
 )
@@ -17,6 +19,8 @@ from schemas.contract import (
 EXAMPLES = Table(
     name="examples",
     grain="One row a positive: a user, an item and the instant of the click",
+    written_by="build_features",
+    read_for="to train a model of your own on the plain positives",
     columns=(
         DS,
         Column("split", "STRING", "train (before the cutoff), valid (the last of it for some users) or test"),
@@ -30,6 +34,8 @@ EXAMPLES = Table(
         USER_FEATURES,
         HISTORY,
         HISTORY_LENGTH,
+        WEIGHT,
+        EVENT,
     ),
     key=("example_id",),
     partitioned_by=("ds", "split"),

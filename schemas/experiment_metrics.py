@@ -6,6 +6,8 @@ from schemas.experiment_trials import DATA_SET, SEED, TRIAL
 EXPERIMENT_METRICS = Table(
     name="experiment_metrics",
     grain="One row a trial, slice of the test events, and metric",
+    written_by="divspa experiment",
+    read_for="figures over data sets, settings and seeds",
     columns=(
         DS,
         DATA_SET,

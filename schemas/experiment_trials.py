@@ -9,6 +9,8 @@ SEED = Column("seed", "INT", "Seed of weights, negatives, batches and sampled po
 EXPERIMENT_TRIALS = Table(
     name="experiment_trials",
     grain="One row a data set, settings and seed",
+    written_by="divspa experiment",
+    read_for="what an experiment trained, and where it ranked every test event",
     columns=(
         DS,
         DATA_SET,
@@ -22,6 +24,12 @@ EXPERIMENT_TRIALS = Table(
         Column("seconds", "DOUBLE", "Wall seconds of the stages that were run for it"),
         Column("user_keys", "ARRAY<BIGINT>", "The user of each test event"),
         Column("ranks", "ARRAY<INT>", "The rank of each test event in the whole catalogue, from 0"),
+        Column(
+            "valid_ranks",
+            "ARRAY<INT>",
+            "The same of each event of the split valid, by the weights that were kept; null without a training",
+            nullable=True,
+        ),
     ),
     key=("data_set", "trial"),
     partitioned_by=("ds", "data_set", "trial"),

@@ -5,6 +5,8 @@ from schemas.contract import DS, Column, Table
 FEATURE_GATES = Table(
     name="feature_gates",
     grain="One row a figure of the day, and of a field where it is about one",
+    written_by="build_features",
+    read_for="why a day was or was not published, and how the log changes from day to day",
     columns=(
         DS,
         Column("figure", "STRING", "What was measured, such as new_clicks, refused_share, unknown_rate, drift"),

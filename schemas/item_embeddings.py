@@ -5,6 +5,8 @@ from schemas.contract import DS, ITEM_ID, ITEM_INDEX, MODEL, MODEL_VERSION, Colu
 ITEM_EMBEDDINGS = Table(
     name="item_embeddings",
     grain="One row a model and item of the catalogue",
+    written_by="train_base, train_divspa",
+    read_for="items as vectors: i2i recall, deduplication, features of a ranker",
     columns=(
         DS,
         MODEL,

@@ -5,6 +5,8 @@ from schemas.contract import DS, Column, Table
 JOB_RUNS = Table(
     name="job_runs",
     grain="One row a run of a stage, also of one that failed",
+    written_by="every stage",
+    read_for="how long stages take, how much they read and wrote, and why one failed",
     columns=(
         DS,
         Column("run_id", "STRING", "The command that ran it; also the userMetadata of every commit that it made"),
@@ -19,7 +21,7 @@ JOB_RUNS = Table(
         Column("peak_gb", "DOUBLE", "Peak memory of the driver's Python and JVM since they started"),
         Column("application_id", "STRING", "Spark's, which names the event log"),
         Column("code_version", "STRING", "Version of divspa"),
-        Column("settings_hash", "STRING", "Hash of the whole configuration"),
+        Column("settings_hash", "STRING", "Hash of the whole configuration but its section spark"),
         Column("error", "STRING", "Why it failed, on one line and without credentials", nullable=True),
     ),
     key=("run_id", "stage"),

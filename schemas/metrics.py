@@ -5,6 +5,8 @@ from schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
 METRICS = Table(
     name="metrics",
     grain="One row a model, slice of the test events, and metric",
+    written_by="evaluate",
+    read_for="how good the day's models are, whole and by slice",
     columns=(
         DS,
         MODEL,

@@ -5,6 +5,8 @@ from schemas.contract import DS, ITEM_ID, MODEL_VERSION, SEARCH_RECALL, Column, 
 RECALL_I2I = Table(
     name="recall_i2i",
     grain="One row an item, with the items nearest to it, best first",
+    written_by="export_recall",
+    read_for="to recall items beside the one that is looked at",
     columns=(
         DS,
         ITEM_ID,

@@ -5,6 +5,8 @@ from schemas.contract import DS, MODEL, MODEL_VERSION, USER_ID, USER_KEY, Column
 USER_EMBEDDINGS = Table(
     name="user_embeddings",
     grain="One row a model, moment and user",
+    written_by="train_base, train_divspa",
+    read_for="users as vectors: nearest users, features of a ranker",
     columns=(
         DS,
         MODEL,

@@ -6,6 +6,8 @@ from schemas.contract import USER_FEATURES as ENCODED
 USER_FEATURES = Table(
     name="user_features",
     grain="One row a user and moment: `cutoff` for augmentation and evaluation, `latest` for serving",
+    written_by="build_features",
+    read_for="what is known of a user: for a model of your own, and to leave out what was clicked",
     columns=(
         DS,
         Column("as_of", "STRING", "`cutoff`: only clicks before the cutoff; `latest`: all clicks up to the day's end"),

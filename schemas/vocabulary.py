@@ -8,12 +8,18 @@ PADDING, UNKNOWN, FIRST_INDEX = 0, 1, 2
 VOCABULARY = Table(
     name="vocabulary",
     grain="One row a field and value seen before the cutoff; a later day keeps every index and appends new values",
+    written_by="build_features",
+    read_for="which index each value, bucket and bound is encoded by",
     columns=(
         DS,
         Column("field", "STRING", "Field name; item_id for the catalogue"),
         Column("value", "STRING", "Value as a string"),
         Column("index", "INT", "Row of the field's embedding table; 0 is padding and 1 is out of vocabulary"),
-        Column("count", "BIGINT", "Clicks before the cutoff (item_id), or users or items that have the value"),
+        Column(
+            "count",
+            "BIGINT",
+            "Clicks before the cutoff by weight (item_id), or users or items that have it",
+        ),
     ),
     key=("field", "value"),
     checks={"index_past_reserved": "`index` >= 2", "count_not_negative": "`count` >= 0"},

@@ -7,22 +7,21 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from divspa.config import Spark
-from divspa.lake.session import spark_session
+from divspa.lake.session import FOR_FEW_ROWS, JAVA_FOR_FEW_ROWS, spark_session
+from divspa.lake.settings import Spark
 from divspa.lake.tables import Lake
 
-# A test ends before Java's second compiler has paid for itself; nor does a query over ten rows repay being compiled to
-# Java, or planned again with what its first stage has shown. One end-to-end test takes Spark as users have it.
-FOR_FEW_ROWS = (
-    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Dspark.sql.adaptive.enabled=false "
-    "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN"
-)
-os.environ.setdefault("JAVA_TOOL_OPTIONS", FOR_FEW_ROWS)
+# As for a small log, also in every process that a test starts; one end-to-end test has what larger logs have.
+SMALL_LOG = " ".join([JAVA_FOR_FEW_ROWS, *(f"-D{key}={value}" for key, value in FOR_FEW_ROWS.items())])
+os.environ.setdefault("JAVA_TOOL_OPTIONS", SMALL_LOG)
+# Two workers on two cores: a second thread of torch would wait in a loop for a core that the other one has.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkSession]:
-    session = spark_session(Spark(master="local[2]", driver_memory="2g", partitions=2))
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    tmp_path_factory.getbasetemp()  # before the session has a temporary folder of its own
+    session = spark_session(Spark(master="local[2]", driver_memory="2g", partitions=2, small_log=True))
     yield session
     session.stop()
 

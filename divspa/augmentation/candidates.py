@@ -1,29 +1,62 @@
-"""The three ways to candidates: u2i and u2u2i for a user, i2i for an item (Section 3.2)."""
+"""What the ways found, where the pairs need it: of items on the driver for broadcast, of users in one row a user."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
-from pyspark import Broadcast
+from numpy.typing import NDArray
+from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.arrow import matrix, padded
-from divspa.augmentation.catalogue import Catalogue
-from divspa.augmentation.states import FOUND, NEIGHBOUR, OWN, STATE_SCHEMA, state_batches
-from divspa.config import DivSPA
-from divspa.retrieval import SearchReport, search, worker_errors
-
-# Candidates of an item that the user has clicked are passed over, so more than k are kept for each item.
-I2I_SPARE = 3
-Searches = dict[str, SearchReport]
+from divspa.arrow import lists_of, matrix
+from divspa.augmentation.catalogue import Catalogue, Neighbours
+from divspa.augmentation.inputs import Inputs
+from divspa.augmentation.settings import DivSPA
+from divspa.augmentation.states import FOUND, OWN, state_batches, state_schema
+from divspa.augmentation.ways.way import Found, Known, Way
+from divspa.retrieval import SearchReport, worker_errors
 
 
-def build_catalogue(
-    items: DataFrame, addable: DataFrame, popularity: DataFrame, settings: DivSPA
-) -> tuple[Catalogue, Searches]:
-    """Items, their vectors and their i2i candidates, gathered on the driver for broadcast: O(items * k) bytes.
+@dataclass(frozen=True)
+class Gathered:
+    """Candidates on the workers: the items' in the catalogue, and in `states` the users', in columns of `state_schema`.
+
+    Pairs meet their users in `tasks` partitions; `searches` has the report of each way that searched, and
+    `popularity_V` the items' training clicks.
+    """
+
+    catalogue: Broadcast[Catalogue]
+    states: DataFrame
+    tasks: int
+    searches: dict[str, SearchReport]
+    popularity_V: NDArray[np.int64]
+
+
+@contextmanager
+def gathered(inputs: Inputs, ways: Mapping[str, Way], settings: DivSPA, tasks: int) -> Iterator[Gathered]:
+    """Take every way, and hold what it found while the pairs are augmented."""
+    users = inputs.users.persist(StorageLevel.MEMORY_AND_DISK)
+    catalogue = build_catalogue(inputs.items, inputs.addable, inputs.popularity)
+    known = Known(inputs.items, inputs.addable, users, catalogue.has_directions, settings, tasks, inputs.tables)
+    found = {name: way.find(known) for name, way in ways.items()}
+    near = {name: item_neighbours(found[name], way, catalogue) for name, way in ways.items() if way.start == "item"}
+    of_users = {name: found[name] for name, way in ways.items() if way.start == "user"}
+    shared = users.sparkSession.sparkContext.broadcast(replace(catalogue, neighbours=near))
+    states = user_states(users, of_users, shared, settings.top_k, tasks).persist(StorageLevel.MEMORY_AND_DISK)
+    searches = {name: of_way.report for name, of_way in found.items() if of_way.report is not None}
+    try:
+        yield Gathered(shared, states, tasks, searches, catalogue.popularity_V)
+    finally:
+        states.unpersist()
+        users.unpersist()
+        shared.destroy()
+
+
+def build_catalogue(items: DataFrame, addable: DataFrame, popularity: DataFrame) -> Catalogue:
+    """Items and their vectors on the driver.
 
     `items` has item_index, item_id and vector; `addable` holds those of its rows that may be added as positives;
     `popularity` has item_index and its training clicks.
@@ -38,73 +71,42 @@ def build_catalogue(
     row_V = np.full(len(vectors_VD), -1)
     row_V[index] = np.arange(len(index))
     item_ids = rows["item_id"].combine_chunks().take(pa.array(row_V, mask=row_V < 0)).fill_null("")
-    popularity_V = _by_item(popularity, len(vectors_VD))
-    no_neighbours = _no_neighbours(len(vectors_VD))
-    catalogue = Catalogue(item_ids, vectors_VD, addable_A, popularity_V, settings.popularity_discount, *no_neighbours)
-    if "i2i" not in settings.ways:
-        return catalogue, {}
-    queries, index = _as_index(items, catalogue), _as_index(addable, catalogue)
-    nearest_VW, scores_VW, report = _nearest(queries, index, len(vectors_VD), settings.top_k * I2I_SPARE)
-    return replace(catalogue, nearest_VW=nearest_VW, scores_VW=scores_VW), {"i2i": report}
+    clicks = popularity.toArrow()
+    popularity_V = np.zeros(len(vectors_VD), np.int64)
+    popularity_V[clicks["item_index"].to_numpy()] = clicks["popularity"].to_numpy()
+    return Catalogue(item_ids, vectors_VD, addable_A, popularity_V)
 
 
-def _by_item(popularity: DataFrame, size: int) -> np.ndarray:
-    """Training clicks of each item (V,)."""
-    rows = popularity.toArrow()
-    popularity_V = np.zeros(size, np.int64)
-    popularity_V[rows["item_index"].to_numpy()] = rows["popularity"].to_numpy()
-    return popularity_V
-
-
-def _nearest(
-    items: DataFrame, addable: DataFrame, size: int, width: int
-) -> tuple[np.ndarray, np.ndarray, SearchReport]:
-    """i2i: the addable items nearest to each item, without itself, as matrices [V, W] padded with 0."""
-    nearest_VW, scores_VW = np.zeros((size, width), np.int32), np.zeros((size, width), np.float32)
-    found, report = search(items, addable, width, exclude_self=True)
+def item_neighbours(found: Found, way: Way, catalogue: Catalogue) -> Neighbours:
+    """What a way found for each item, of what may be added, gathered on the driver: O(items * candidates) bytes."""
     with worker_errors():
-        table = found.select("id", F.col("ids").cast("array<int>").alias("ids"), "scores").toArrow()
-    for batch in table.to_batches():
-        row = batch["id"].to_numpy()
-        nearest_VW[row], scores_VW[row] = padded(batch["ids"], width, 0), padded(batch["scores"], width, 0)
-    return nearest_VW, scores_VW, report
-
-
-def _no_neighbours(size: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros((size, 0), np.int32), np.zeros((size, 0), np.float32)
+        table = found.candidates.toArrow().combine_chunks()
+    ids, scores = lists_of(table["ids"].combine_chunks()), lists_of(table["scores"].combine_chunks())
+    addable_M = catalogue.is_addable[ids.values_M]
+    ids, scores = ids.keep(addable_M), scores.keep(addable_M)
+    width, row = int(ids.lengths.max(initial=1)), table["id"].to_numpy()
+    ids_VW, scores_VW = np.zeros((catalogue.size, width), np.int32), np.zeros((catalogue.size, width), np.float32)
+    ids_VW[row], scores_VW[row] = ids.padded(0, width), scores.padded(0, width)
+    return Neighbours(ids_VW, scores_VW, way.complete)
 
 
 def user_states(
-    users: DataFrame, addable: DataFrame, catalogue: Broadcast[Catalogue], settings: DivSPA, partitions: int
-) -> tuple[DataFrame, Searches]:
-    """What is needed of a user to augment the user's pairs. One row a user, in the columns of STATE_SCHEMA.
+    users: DataFrame, found: Mapping[str, Found], catalogue: Broadcast[Catalogue], top_k: int, tasks: int
+) -> DataFrame:
+    """What is needed of a user to augment the user's pairs. One row a user, in the columns of `state_schema`.
 
-    `users` has user_key, vector and clicked (ascending). u2i: the best items that the user has not clicked. u2u2i: what
-    the nearest users clicked in training, scored again by s(u, v).
+    `users` has user_key, vector and clicked (ascending); of what each way found for a user the best `top_k` stay.
     """
-    parts, searches = [_rows(users, "user_key", OWN, vector="vector", items="clicked")], {}
-    queries = users.select(F.col("user_key").alias("id"), "vector", F.col("clicked").alias("exclude"))
-    if "u2i" in settings.ways:
-        found, searches["u2i"] = search(
-            queries, addable.select(F.col("item_index").cast("bigint").alias("id"), "vector"), settings.top_k
-        )
-        parts.append(_rows(found, "id", FOUND, items="ids", scores="scores"))
-    if "u2u2i" in settings.ways:
-        index = _directions(queries.drop("exclude"), catalogue.value)
-        nearest, searches["u2u2i"] = search(index, index, settings.top_k_users, exclude_self=True)
-        # Spark's own number of partitions knows nothing of the users, and a sort of millions in each needs too much.
-        edges = nearest.select("id", F.explode("ids").alias("neighbour")).repartition(partitions, "neighbour")
-        theirs = users.select(F.col("user_key").alias("neighbour"), "clicked").repartition(partitions, "neighbour")
-        parts.append(_rows(edges.join(theirs, "neighbour"), "id", NEIGHBOUR, items="clicked"))
-    stream = parts[0]
-    for part in parts[1:]:
-        stream = stream.unionAll(part)
+    ways = list(found)
+    stream = _rows(users, "user_key", OWN, vector="vector", items="clicked")
+    for place, of_way in enumerate(found.values()):
+        stream = stream.unionAll(_rows(of_way.candidates, "id", FOUND + place, items="ids", scores="scores"))
 
     def bring_together(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return state_batches(batches, catalogue.value, settings.top_k)
+        return state_batches(batches, catalogue.value, ways, top_k)
 
-    gathered = stream.repartition(partitions, "user_key").sortWithinPartitions("user_key", "kind")
-    return gathered.mapInArrow(bring_together, STATE_SCHEMA), searches
+    gathered = stream.repartition(tasks, "user_key").sortWithinPartitions("user_key", "kind")
+    return gathered.mapInArrow(bring_together, state_schema(ways))
 
 
 def _rows(frame: DataFrame, user: str, kind: int, **columns: str) -> DataFrame:
@@ -115,17 +117,3 @@ def _rows(frame: DataFrame, user: str, kind: int, **columns: str) -> DataFrame:
         for name, kept in types.items()
     ]
     return frame.select(F.col(user).alias("user_key"), F.lit(kind).cast("tinyint").alias("kind"), *values)
-
-
-def _as_index(items: DataFrame, catalogue: Catalogue) -> DataFrame:
-    return _directions(items.select(F.col("item_index").cast("bigint").alias("id"), "vector"), catalogue)
-
-
-def _directions(rows: DataFrame, catalogue: Catalogue) -> DataFrame:
-    """Vectors at unit length where the model's are not: an inner product would find the longest, not the nearest."""
-    if catalogue.has_directions:
-        return rows
-    squares = F.transform("vector", lambda value: value.cast("double") * value)
-    length = F.sqrt(F.aggregate(squares, F.lit(0.0), lambda total, square: total + square))
-    longer = F.greatest(length, F.lit(1e-30))
-    return rows.withColumn("vector", F.transform("vector", lambda value: (value / longer).cast("float")))

@@ -6,32 +6,36 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from divspa.augmentation.tally import EVERY, ROWS, Tally
-from divspa.config import DivSPA
+from divspa.augmentation.settings import DivSPA
+from divspa.augmentation.tally import Tally
+from divspa.augmentation.ways.way import Way
 from divspa.errors import GateError
-from divspa.retrieval.settings import SearchReport
+from divspa.retrieval import SearchReport
 
+EVERY = "all"
 Summary = list[dict[str, Any]]
 
 
 def summarise(
-    tally: Tally, popularity_V: NDArray[np.int64], searches: Mapping[str, SearchReport], settings: DivSPA
+    tally: Tally,
+    popularity_V: NDArray[np.int64],
+    ways: Mapping[str, Way],
+    searches: Mapping[str, SearchReport | None],
 ) -> Summary:
     """The rows of augmentation_summary: one a way, and one `all`; shares and means of nothing are null."""
     rows = []
-    for row, way in enumerate(ROWS):
-        if way not in (*settings.ways, EVERY):
-            continue
-        added_V, found, search = tally.added_RV[row], int(tally.found_R[row]), searches.get(way)
+    for row, name in enumerate([*ways, EVERY]):
+        added_V, found, search = tally.added_RV[row], int(tally.found_R[row]), searches.get(name)
+        completes = name in ways and ways[name].complete is not None
         added = int(added_V.sum())
         rows.append(
             {
-                "way": way,
+                "way": name,
                 "pairs": tally.pairs,
                 "candidates_per_pair": found / tally.pairs,
                 "new": _ratio(tally.found_R[row], tally.found_R[row] + tally.dropped_R[row]),
                 "overlap": _ratio(tally.common_R[row], found),
-                "completed": tally.completed if way == "i2i" else None,
+                "completed": int(tally.completed_R[row]) if completes else None,
                 "sampled": added,
                 "sampled_per_pair": added / tally.pairs,
                 "shared": _ratio(tally.shared_R[row], added),

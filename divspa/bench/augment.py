@@ -1,8 +1,6 @@
 """How fast the stage `augment` is, from embeddings in Delta to the committed table, beside the same work in memory."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -12,11 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from divspa.augmentation.augment import augment
-from divspa.bench.measure import heap, measured, reference
+from divspa.bench.measure import heap, in_child, measured, reference
 from divspa.bench.positives import Positives
 from divspa.bench.vectors import Embeddings
-from divspa.config import Config, Spark
+from divspa.config import Config
 from divspa.lake.session import spark_session
+from divspa.lake.settings import Spark
 from divspa.lake.tables import Lake, local_path
 from divspa.retrieval.routed import default_clusters
 from schemas import (
@@ -54,11 +53,12 @@ def bench_augment(pairs: int, users: int, items: int, dim: int, peers: list[str]
             "references": {},
             "recall": min(row["search_recall"] or 1.0 for row in summary.values()),
             "added_per_pair": round(summary["all"]["sampled_per_pair"], 3),
-            "completed": summary["i2i"]["completed"],
+            "completed": sum(row["completed"] or 0 for row in summary.values()),
         }
         if "in_memory" in peers:
             out = Path(folder) / "in_memory.parquet"
-            theirs = _in_memory(lake, out, summary["u2u2i"]["search_nprobe"], users, seed)
+            probes = {way: row["search_nprobe"] or 0 for way, row in summary.items()}
+            theirs = _in_memory(lake, out, probes, users, seed)
             result["references"]["in_memory"] = reference(
                 cost.seconds, theirs.pop("seconds"), made, **{name: round(value, 2) for name, value in theirs.items()}
             )
@@ -66,8 +66,8 @@ def bench_augment(pairs: int, users: int, items: int, dim: int, peers: list[str]
         return result
 
 
-def _in_memory(lake: Lake, out: Path, nprobe: int, users: int, seed: int) -> dict[str, float]:
-    """Its cost in a child process; u2u uses as many clusters and probes as ours did."""
+def _in_memory(lake: Lake, out: Path, probes: dict[str, int], users: int, seed: int) -> dict[str, float]:
+    """Its cost in a child process, which looks into as many clusters for each way as ours did; 0: into everything."""
     tables = {
         table.name: [local_path(url) for url in lake.files(table, DAY, lake.version(table))]
         for table in (EXAMPLES, ITEM_EMBEDDINGS, USER_EMBEDDINGS, USER_FEATURES)
@@ -76,15 +76,13 @@ def _in_memory(lake: Lake, out: Path, nprobe: int, users: int, seed: int) -> dic
         "tables": tables,
         "out": str(out),
         "threads": lake.spark.sparkContext.defaultParallelism,
-        "clusters": default_clusters(users) if nprobe else 0,
-        "nprobe": nprobe,
+        "clusters": default_clusters(users),
+        "probes": probes,
         "seed": seed,
         "day": DAY.toordinal(),
     }
     out.with_suffix(".json").write_text(json.dumps(asked))
-    command = [sys.executable, "-m", "divspa.bench.in_memory", str(out.with_suffix(".json"))]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
-    return json.loads(done.stdout)
+    return in_child("in_memory", str(out.with_suffix(".json")))
 
 
 def _agreement(lake: Lake, path: Path) -> float:

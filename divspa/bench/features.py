@@ -8,9 +8,10 @@ from typing import Any
 
 from divspa.bench.duckdb_features import Reference
 from divspa.bench.measure import heap, measured, reference
-from divspa.config import Config, Spark, load_config
+from divspa.config import Config, load_config
 from divspa.features.build import build_features
 from divspa.lake.session import spark_session
+from divspa.lake.sizes import with_sizes
 from divspa.lake.tables import Lake, local_path
 from divspa.simulation.generator import GeneratorSettings, generate
 from schemas import EXAMPLES
@@ -32,10 +33,11 @@ def bench_features(clicks: int, seed: int = 17) -> dict[str, Any]:
         folder = Path(name)
         users, items = max(30, clicks // CLICKS_A_USER), max(100, clicks // CLICKS_AN_ITEM)
         settings = GeneratorSettings(clicks=clicks, users=users, items=items, seed=seed)
-        config = load_config(generate(settings, folder / "log")["config"], ["split.validation_events=0"])
         ds = settings.start + timedelta(days=settings.days - 1)
-        spark = Spark(driver_memory=heap(clicks), partitions=max(4, clicks // CLICKS_A_PARTITION))
-        lake = Lake(spark_session(spark, "bench features"), config.lake)
+        sizes = [f"spark.driver_memory={heap(clicks)}", f"spark.partitions={max(4, clicks // CLICKS_A_PARTITION)}"]
+        config = load_config(generate(settings, folder / "log")["config"], [*CHOSEN, *sizes])
+        config = with_sizes(config, [ds])
+        lake = Lake(spark_session(config.spark, "bench features"), config.lake)
         _warm_up(lake, folder, seed)
         started = time.time()
         with measured() as ours:
@@ -61,6 +63,10 @@ def bench_features(clicks: int, seed: int = 17) -> dict[str, Any]:
             },
             "compared": {"examples": compared, "different": different},
         }
+
+
+# What the reference takes up: no held-out clicks, and histories of one length.
+CHOSEN = ["split.validation_events=0", "features.history_length=50"]
 
 
 def _committed_at(table: str) -> float:

@@ -1,10 +1,14 @@
 """What a piece of work costs: seconds, processor seconds and peak memory of this process and all its children."""
 
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -59,6 +63,13 @@ def heap(rows: int) -> str:
 def reference(ours: float, theirs: float, amount: int, **more: float) -> dict[str, float]:
     """A reference's line in a benchmark's JSON: `ratio` is ours over theirs in seconds, so smaller is better."""
     return {"seconds": round(theirs, 3), "rate": round(amount / theirs, 1), "ratio": round(ours / theirs, 3), **more}
+
+
+def in_child(module: str, *arguments: str) -> Any:
+    """What a module of divspa.bench prints as its last line of JSON, in a process of its own."""
+    command = [sys.executable, "-m", f"divspa.bench.{module}", *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _family() -> list[psutil.Process]:

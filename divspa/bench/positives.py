@@ -65,8 +65,26 @@ class Positives:
             }
         )
         _save(lake, EXAMPLES, pairs, ds)
-        counted = lake.read_day(EXAMPLES, ds).groupBy("item_index", "item_id").agg(F.count("*").alias("popularity"))
-        _save(lake, ITEM_FEATURES, counted.withColumn("item_features", F.array(F.col("item_index"))), ds)
+        counted = lake.read_day(EXAMPLES, ds).groupBy("item_index", "item_id").agg(F.count("*").alias("train_clicks"))
+        own = {"item_features": F.array(F.col("item_index")), "popularity": F.col("train_clicks")}
+        _save(lake, ITEM_FEATURES, counted.withColumns(own), ds)
+
+    def write_clicks(self, lake: Lake, ds: date, held_out: int) -> None:
+        """Write clicks and catalogue alone, and the first clicks of about `held_out` users as the split `valid`."""
+        user_id, files = F.concat(F.lit("user-"), "id"), -(-self.users // FILE_ROWS)
+        user = {"user_id": user_id, "user_key": F.xxhash64(user_id), "user_features": F.array(F.lit(1))}
+        people = lake.spark.range(0, self.users, 1, files)
+        states = people.mapInArrow(lambda batches: map(_as_states, self._clicks(batches)), STATES)
+        _save(lake, USER_FEATURES, states.withColumns(user | {"as_of": F.lit("cutoff")}), ds)
+        asked = lake.spark.range(0, self.users, max(1, self.users // held_out), 1)
+        pairs = asked.mapInArrow(lambda batches: map(_as_clicks, self._clicks(batches)), CLICKS).where("row = 0")
+        item_id = F.concat(F.lit("item-"), "item_index")
+        event = {"split": F.lit("valid"), "example_id": F.xxhash64("user_id", "row"), "item_index": F.col("item")}
+        event |= {"item_id": F.concat(F.lit("item-"), "item"), "clicked_at": F.lit(ds).cast("timestamp")}
+        _save(lake, EXAMPLES, pairs.withColumns(user).withColumns(event | {"seen": F.lit(False)}), ds)
+        catalogue = lake.spark.range(2, self.items + 2).select(F.col("id").cast("int").alias("item_index"))
+        more = {"item_id": item_id, "popularity": F.lit(1), "item_features": F.array("item_index")}
+        _save(lake, ITEM_FEATURES, catalogue.withColumns(more), ds)
 
     def _clicks(self, batches: Batches) -> Iterator[tuple[NDArray[np.int64], Lists]]:
         """Users and the items that each clicked, in the order of the clicks."""
@@ -130,7 +148,8 @@ def _histories(
 
 
 def _save(lake: Lake, table: Table, rows: DataFrame, ds: date) -> None:
-    given = {"ds": F.lit(ds), "model_version": F.lit("bench")}
+    given = {column.name: F.lit(None) for column in table.columns if column.nullable}
+    given |= {"ds": F.lit(ds), "model_version": F.lit("bench")}
     rows = rows.withColumns({name: value for name, value in given.items() if name not in rows.columns})
     typed = [F.col(column.name).cast(column.type).alias(column.name) for column in table.columns]
     rows.select(typed).write.format("delta").partitionBy(*table.partitioned_by).save(lake.path(table))

@@ -1,8 +1,6 @@
 """How fast and how right top-k search is, beside FAISS by itself and, as peers, Spark's own ALSModel and hnswlib."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,13 +11,13 @@ from pyspark.ml.recommendation import ALS, ALSModel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from divspa.bench.measure import Cost, measured, reference
+from divspa.bench.measure import Cost, in_child, measured, reference
 from divspa.bench.peers import peer_python, run_peer
 from divspa.bench.raw_faiss import CHECKED, read_vectors, recall
 from divspa.bench.vectors import Embeddings
-from divspa.config import Spark
 from divspa.errors import ConfigError
 from divspa.lake.session import spark_session
+from divspa.lake.settings import Spark
 from divspa.retrieval import SearchReport, SearchSettings, search
 
 Plan = Literal["auto", "broadcast", "sharded", "routed"]
@@ -120,9 +118,7 @@ def _raw_faiss(folder: Path, top_k: int, threads: int, report: SearchReport) -> 
         "nprobe": report.nprobe,
         "exact": str(exact),
     }
-    command = [sys.executable, "-m", "divspa.bench.raw_faiss", json.dumps(asked)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
-    return json.loads(done.stdout), np.load(exact)
+    return in_child("raw_faiss", json.dumps(asked)), np.load(exact)
 
 
 def _als(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float]:
@@ -164,9 +160,7 @@ def _scaling(spark: SparkSession, folder: Path, asked: Asked) -> dict[str, float
 
 
 def _seconds_with(folder: Path, asked: Asked, workers: int) -> float:
-    command = [sys.executable, "-m", "divspa.bench.workers", str(folder), str(workers), json.dumps(asdict(asked))]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603 - our own module
-    return json.loads(done.stdout.splitlines()[-1])
+    return in_child("workers", str(folder), str(workers), json.dumps(asdict(asked)))
 
 
 def _line(ours: Cost, theirs: dict[str, float], users: int) -> dict[str, float]:

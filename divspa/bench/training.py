@@ -14,13 +14,15 @@ import torch
 from divspa.arrow import list_column
 from divspa.bench.measure import Cost, measured, reference
 from divspa.bench.peers import our_version, peer_python, run_peer
-from divspa.config import Model, Training
 from divspa.data.batches import Batch
 from divspa.errors import ConfigError
 from divspa.models.layout import FieldSlot, Layout
+from divspa.models.settings import Model
 from divspa.training.allocator import reused_memory
 from divspa.training.fit import Job, Trainer
 from divspa.training.ranks import Ranks
+from divspa.training.resume import Progress
+from divspa.training.settings import Training
 
 ROW_GROUP = 50_000
 HISTORY, USER_FIELDS, ITEM_FIELDS = 20, 3, 2
@@ -93,9 +95,8 @@ class _Plain(Trainer):
         super().__init__(job, Ranks(), lambda count, note: None)
 
     def one_epoch(self) -> Cost:
-        progress = self.point.load(self.model, self.optimizer, self.generator)
         with measured() as cost:
-            self._finish_epoch(progress)
+            self._finish_epoch(Progress())
         return cost
 
 
@@ -115,6 +116,7 @@ class _InMemory(_Plain):
                 self.tensors["history"][chosen],
                 self.tensors["item_index"][chosen].unsqueeze(1),
                 torch.ones(len(chosen), 1),
+                torch.ones(len(chosen)),
             )
 
 
@@ -143,9 +145,8 @@ def _write(folder: Path, arrays: dict[str, np.ndarray], items: int) -> None:
         pq.write_table(pa.table(columns), folder / f"part-{part:05}.parquet")
     index = np.arange(2, items + 2, dtype=np.int32)
     features = np.random.default_rng(1).integers(2, FIELD_VALUES, (items, ITEM_FIELDS), dtype=np.int32)
-    table = pa.table(
-        {"item_index": index, "item_features": list_column(features), "popularity": index.astype(np.int64)}
-    )
+    counts = {name: index.astype(np.int64) for name in ("popularity", "train_clicks")}
+    table = pa.table({"item_index": index, "item_features": list_column(features)} | counts)
     pq.write_table(table, folder / "items.parquet")
 
 

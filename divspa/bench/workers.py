@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from divspa.bench.retrieval import Asked, searched
-from divspa.config import Spark
 from divspa.lake.session import spark_session
+from divspa.lake.settings import Spark
 
 WORKER_MB = 3072
 

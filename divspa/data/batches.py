@@ -2,20 +2,25 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from petastorm import make_batch_reader
 from petastorm.errors import NoDataAvailableError
 from petastorm.reader import Reader
 
 from divspa.data.petastorm_fixes import ArrowFiles
+from divspa.errors import DamagedError
 from divspa.storage import locate
 
 COLUMNS = ["example_id", "user_features", "history", "item_index"]
 SAMPLED = ["sampled_item_indices", "sampled_weights"]
+WEIGHT = ["weight"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Batch:
 
     `keys_B` is the example_id. `items_BP` holds the clicked item first and then, for DivSPA, the sampled positives (0
     is padding); `weights_BP` is 1 for the clicked item and the weight of Eq. 3, without beta, for the others.
+    `importance_B` is what the row counts beside others, 1 in a log of clicks that all count alike.
     """
 
     keys_B: torch.Tensor
@@ -31,6 +37,7 @@ class Batch:
     history_BL: torch.Tensor
     items_BP: torch.Tensor
     weights_BP: torch.Tensor
+    importance_B: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.items_BP)
@@ -57,6 +64,7 @@ def read_batches(
     *,
     augmented: bool,
     seed: int,
+    weighted: bool = False,
     shard: Shard = ALONE,
     shuffle_rows: int = 200_000,
 ) -> Iterator[Batch]:
@@ -67,7 +75,7 @@ def read_batches(
     """
     rng = np.random.default_rng(seed)
     carried: dict[str, np.ndarray] = {}
-    for rows in _buffers(files, COLUMNS + SAMPLED * augmented, seed, shard, shuffle_rows):
+    for rows in _buffers(files, COLUMNS + SAMPLED * augmented + WEIGHT * weighted, seed, shard, shuffle_rows):
         joined = {name: np.concatenate([carried[name], rows[name]]) if carried else rows[name] for name in rows}
         order = rng.permutation(len(joined["item_index"]))
         whole = len(order) - len(order) % batch_size
@@ -88,11 +96,12 @@ def _buffers(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Collect row groups until a buffer holds `shuffle_rows` rows."""
     pending: list[dict[str, np.ndarray]] = []
-    try:
-        reader, rows = _reader(files, columns, seed, shard), slice(None)
-    except NoDataAvailableError:
-        reader, rows = _reader(files, columns, seed, ALONE), slice(shard.rank, None, shard.world)
-    with reader:
+    with _damage_named(files):
+        try:
+            reader, rows = _reader(files, columns, seed, shard), slice(None)
+        except NoDataAvailableError:
+            reader, rows = _reader(files, columns, seed, ALONE), slice(shard.rank, None, shard.world)
+    with _damage_named(files), reader:
         for group in reader:
             pending.append({name: np.asarray(values)[rows] for name, values in group._asdict().items()})
             if sum(len(part["item_index"]) for part in pending) >= shuffle_rows:
@@ -100,6 +109,22 @@ def _buffers(
                 pending = []
     if pending:
         yield {name: np.concatenate([part[name] for part in pending]) for name in columns}
+
+
+@contextmanager
+def _damage_named(files: list[str]) -> Iterator[None]:
+    """Name the file that cannot be read: neither Arrow nor petastorm does. Raises DamagedError."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        for file in files:
+            system, path = locate(file)
+            try:
+                pq.read_table(path, filesystem=system)
+            except (pa.ArrowInvalid, OSError) as why:
+                found = "no such file" if isinstance(why, FileNotFoundError) else "it is cut or garbage"
+                raise DamagedError.of_file(file, found) from error
+        raise
 
 
 def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Reader:
@@ -125,10 +150,12 @@ def _as_batch(rows: dict[str, np.ndarray], chosen: np.ndarray) -> Batch:
     if "sampled_weights" in rows:
         items_BP = np.concatenate([items_BP, rows["sampled_item_indices"][chosen]], axis=1)
         weights_BP = np.concatenate([weights_BP, rows["sampled_weights"][chosen].astype(np.float32)], axis=1)
+    importance_B = rows["weight"][chosen] if "weight" in rows else np.ones(len(chosen), np.float32)
     return Batch(
         keys_B=torch.from_numpy(rows["example_id"][chosen]),
         user_features_BF=torch.from_numpy(rows["user_features"][chosen]),
         history_BL=torch.from_numpy(rows["history"][chosen]),
         items_BP=torch.from_numpy(items_BP),
         weights_BP=torch.from_numpy(weights_BP),
+        importance_B=torch.from_numpy(importance_B),
     )

@@ -1,10 +1,13 @@
 """Faults of petastorm 0.13.1, mended where it looks them up; importing this module is enough."""
 
 import warnings
+from typing import NoReturn
 from urllib.parse import ParseResult
 
 import numpy as np
 import petastorm.arrow_reader_worker
+import petastorm.etl.dataset_metadata
+import petastorm.etl.rowgroup_indexing
 import petastorm.fs_utils
 import petastorm.reader
 import pyarrow as pa
@@ -14,6 +17,7 @@ from petastorm.workers_pool.thread_pool import ThreadPool
 from pyarrow import fs
 
 from divspa.arrow import matrix
+from divspa.errors import InputError
 
 
 class PatientThreadPool(ThreadPool):
@@ -60,12 +64,25 @@ class ArrowFiles(pyarrow.filesystem.FileSystem):
         return self.system.open_input_file(path)
 
 
+def refuse_pickle(pickled: bytes) -> NoReturn:
+    """What petastorm keeps in `_common_metadata` of a folder is a pickle, which may call anything of builtins.
+
+    We hand it files, beside which it looks for none; whatever way leads there, nothing is unpickled.
+    """
+    raise InputError(
+        "petastorm found a pickle in a folder's `_common_metadata` or `_metadata`, which is never read",
+        remedy="remove these files: no table of divspa has them",
+    )
+
+
 def path_of(url: ParseResult) -> str:
     """A file's path in its file system; theirs asks for s3fs to take the scheme off."""
     return url.path if url.scheme == "file" else url.netloc + url.path
 
 
 petastorm.fs_utils.get_dataset_path = path_of
+petastorm.etl.dataset_metadata.depickle_legacy_package_name_compatible = refuse_pickle
+petastorm.etl.rowgroup_indexing.depickle_legacy_package_name_compatible = refuse_pickle
 petastorm.reader.Reader = QuietReader
 petastorm.reader.ThreadPool = PatientThreadPool
 petastorm.arrow_reader_worker.convert_arrow_table_to_numpy_dict = as_arrays

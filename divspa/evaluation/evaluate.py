@@ -9,27 +9,36 @@ from pyspark.sql import functions as F
 
 from divspa.config import Config
 from divspa.evaluation.facts import gather_facts
-from divspa.evaluation.report import ModelResult, write_report
-from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
+from divspa.evaluation.publication import choose_channel, decide, last_published, require_no_drop
+from divspa.evaluation.report import ModelResult, Rows, write_report
+from divspa.evaluation.statistics import COMPARED, Comparison, compare, holm, verdict
 from divspa.evaluation.test_set import Ranking, TestSet
+from divspa.gains import gains
 from divspa.lake.tables import Lake
+from divspa.linear.train import LINEAR
 from divspa.models.checkpoint import DIVSPA
-from schemas import COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS
-
-COMPARED = ("hr", "ndcg")
+from divspa.publishing.channels import Channel
+from schemas import CHANNELS, COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS, Table
 
 
 def evaluate(lake: Lake, config: Config, ds: date) -> None:
-    """Write event_ranks, metrics and comparisons of every model of the day, and of plain popularity, with a report.
+    """Write event_ranks, metrics and comparisons of every model of the day, and of plain popularity, with a report; and
+    channels, which say what is published.
 
     Metrics and report have a random recommender too. Test events are held on the driver as arrays, 32 bytes each.
-    Raises MissingTableError when no model or no test event is there.
+    Raises MissingTableError when no model or no test event is there, and, when all is written, GateError for a day
+    whose lists are too much worse than those published last.
     """
-    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(config.model.name, DIVSPA)).collect()
-    runs.sort(key=lambda run: run["model"] == DIVSPA)
+    order = config.model.name, DIVSPA, LINEAR
+    runs = lake.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(*order)).collect()
+    runs.sort(key=lambda run: order.index(run["model"]))
     versions = {run["model"]: run["model_version"] for run in runs}
     test = TestSet.of(lake, config, ds)
-    rankings = [test.rank_popularity(), *map(test.rank_model, versions)]
+    before = last_published(lake, ds)
+    choice = choose_channel(lake, config, ds, test, list(versions), before)
+    channels = [*(Channel((model,)) for model in versions), *choice.ranked]
+    versions |= {channel.name: channel.version(versions) for channel in choice.ranked}
+    rankings = [test.rank_popularity(), *(test.rank(channel, config.fusion_depth) for channel in channels)]
     events = pa.concat_tables(events_of(ranking, versions.get(ranking.model, "")) for ranking in rankings)
     lake.replace_day(EVENT_RANKS, lake.spark.createDataFrame(events), ds, unique=True)
     shown = [test.rank_random(rankings[0], config.seed), *rankings]
@@ -42,12 +51,19 @@ def evaluate(lake: Lake, config: Config, ds: date) -> None:
     lake.replace_day_with(METRICS, rows, ds)
     comparisons = list(compare_rankings(rankings, config))
     lake.replace_day_with(COMPARISONS, comparisons, ds)
-    facts = gather_facts(config, test, rankings, runs)
+    decision = decide(config, choice, rankings, versions, before)
+    lake.replace_day_with(CHANNELS, decision.rows, ds)
+    facts = gather_facts(config, test, rankings, [run for run in runs if run["model"] != LINEAR])
     test.close()
     results = [ModelResult(ranking.model, figures[ranking.model], test.exposures(ranking)) for ranking in shown]
-    names = COMPARISONS.names_within_day
-    named = [dict(zip(names, row, strict=True)) for row in comparisons]
-    write_report(report_path(lake, ds), ds, results, named, facts, test.popularity_N, config.evaluation.ks)
+    named = as_dicts(COMPARISONS, comparisons), as_dicts(CHANNELS, decision.rows)
+    write_report(report_path(lake, ds), ds, results, *named, facts, test.popularity_N, config.evaluation.ks)
+    require_no_drop(decision.fell, config)
+
+
+def as_dicts(table: Table, rows: list[tuple]) -> Rows:
+    """Rows of a day with the names of their columns."""
+    return [dict(zip(table.names_within_day, row, strict=True)) for row in rows]
 
 
 def report_path(lake: Lake, ds: date) -> str:
@@ -72,14 +88,19 @@ def events_of(ranking: Ranking, version: str) -> pa.Table:
 
 
 def compare_rankings(rankings: list[Ranking], config: Config) -> Iterator[tuple]:
-    """The rows of comparisons: each model with the one before it, popularity first; p is corrected within the day."""
+    """The rows of comparisons; p is corrected within the day.
+
+    Each model is compared with the one before it, popularity first, and what is fused with the base.
+    """
     found: list[tuple[str, str, str, Comparison]] = []
-    for against, ours in pairwise(rankings):
+    models, together = ([each for each in rankings if ("+" in each.model) == is_fused] for is_fused in (False, True))
+    for against, ours in [*pairwise(models), *((models[1], each) for each in together)]:
         for kind in COMPARED:
             for k in config.evaluation.ks:
-                ours_T, theirs_T = (gains(ranking.rank_T, kind, k) for ranking in (ours, against))
+                metric = f"{kind}@{k}"
+                ours_T, theirs_T = (gains(ranking.rank_T, metric) for ranking in (ours, against))
                 comparison = compare(ours_T, theirs_T, ours.user_key_T, config.seed)
-                found.append((ours.model, against.model, f"{kind}@{k}", comparison))
+                found.append((ours.model, against.model, metric, comparison))
     corrected = holm([comparison.p_t for *_, comparison in found])
     for (model, against, metric, it), p_holm in zip(found, corrected, strict=True):
         figures = it.value, it.against, it.relative, it.low, it.high, it.p_t, it.p_permutation, p_holm

@@ -5,20 +5,32 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from divspa.errors import TrainingError
+from divspa.gains import gains
+
+
+def all_finite(figures: dict[Any, float]) -> dict[Any, float]:
+    """The same figures. Raises TrainingError, naming them, where one is NaN or infinite."""
+    broken = [str(name) for name, value in figures.items() if not np.isfinite(value)]
+    if broken:
+        raise TrainingError("A metric is not finite", found=", ".join(broken), remedy="report this fault")
+    return figures
+
 
 def accuracy(ranks_T: np.ndarray, users_T: np.ndarray, ks: tuple[int, ...]) -> dict[str, float]:
     """hr, ndcg and mrr at k over test events, and recall at k as the mean over users of their hit share.
 
-    `ranks_T` counts from 0; with one relevant item an event, ndcg is 1 / log2(rank + 2).
+    `ranks_T` counts from 0; with one relevant item an event, ndcg is 1 / log2(rank + 2). Raises TrainingError for ranks
+    that are not finite.
     """
+    if not np.isfinite(ranks_T).all():
+        raise TrainingError("A rank is not finite", remedy="look at the scores that it was made of")
     _, user_T = np.unique(users_T, return_inverse=True)
     events_U = np.bincount(user_T)
     figures = {}
     for k in ks:
         hit_T = ranks_T < k
-        figures[f"hr@{k}"] = float(hit_T.mean())
-        figures[f"ndcg@{k}"] = float(np.where(hit_T, 1 / np.log2(ranks_T + 2.0), 0).mean())
-        figures[f"mrr@{k}"] = float(np.where(hit_T, 1 / (ranks_T + 1.0), 0).mean())
+        figures |= {name: float(gains(ranks_T, name).mean()) for name in (f"hr@{k}", f"ndcg@{k}", f"mrr@{k}")}
         figures[f"recall@{k}"] = float((np.bincount(user_T, weights=hit_T) / events_U).mean())
     return figures
 

@@ -17,9 +17,12 @@ from divspa.evaluation.facts import LISTED, Facts, Training
 from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
-LINES = ("-", "--", ":", "-.")
+LINES = ("-", "--", ":", "-.", (0, (1, 5)), (0, (5, 5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 DIVERSITY = ("distinct", "coverage", "gini", "entropy", "novelty", "distance")
 PARTS = ("head", "torso", "tail", "cold", "few", "some", "many")
+
+
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,13 @@ def write_report(
     path: str,
     ds: date,
     results: list[ModelResult],
-    comparisons: list[dict[str, Any]],
+    comparisons: Rows,
+    channels: Rows,
     facts: Facts,
     popularity_N: np.ndarray,
     ks: tuple[int, ...],
 ) -> None:
-    """Render metrics, comparisons, facts and plots into one HTML file; `comparisons` are the rows of that table."""
+    """Render metrics, comparisons, facts and plots into one HTML file; `comparisons` and `channels` are rows."""
     names = [name for k in ks for name in (f"hr@{k}", f"ndcg@{k}")]
     lengths, all_names = tuple(results[0].exposures), results[0].metrics
     names += [name for k in lengths for name in all_names if name.endswith(f"@{k}") and name.startswith(DIVERSITY)]
@@ -67,6 +71,7 @@ def write_report(
         ks=ks,
         parts=PARTS,
         comparisons=comparisons,
+        channels=channels,
     )
     write_file(path, html.encode())
 
@@ -74,7 +79,7 @@ def write_report(
 def _exposure_curves(axes: Axes, results: list[ModelResult]) -> None:
     k = min(results[0].exposures)
     for result, line in zip(results, LINES, strict=False):
-        axes.plot(np.sort(result.exposures[k])[::-1] + 0.5, line, color="black", label=result.model)
+        axes.plot(np.sort(result.exposures[k])[::-1] + 0.5, linestyle=line, color="black", label=result.model)
     axes.set(xscale="log", yscale="log", xlabel="item", ylabel=f"times in a top {k}")
     axes.legend()
 
@@ -87,7 +92,9 @@ def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray) -> N
     bin_N = np.minimum((cumulative_N * 10 - 1e-9).astype(int), 9)
     for result, line in zip(results, LINES, strict=False):
         shown = np.bincount(bin_N, weights=result.exposures[k][order_N], minlength=10)
-        axes.plot(np.arange(1, 11), shown / max(shown.sum(), 1), line, marker="o", color="black", label=result.model)
+        axes.plot(
+            np.arange(1, 11), shown / max(shown.sum(), 1), linestyle=line, marker="o", color="black", label=result.model
+        )
     axes.set(xlabel="tenth of the clicks, most popular items first", ylabel=f"share of places in the top {k}")
     axes.legend()
 
@@ -96,7 +103,7 @@ def _coverage(axes: Axes, results: list[ModelResult]) -> None:
     ks = list(results[0].exposures)
     for result, line in zip(results, LINES, strict=False):
         shares = [result.metrics[f"coverage@{k}"] for k in ks]
-        axes.plot(ks, shares, line, marker="o", color="black", label=result.model)
+        axes.plot(ks, shares, linestyle=line, marker="o", color="black", label=result.model)
     axes.set(xlabel="k", ylabel="share of the catalogue", ylim=(0, None))
     axes.legend()
 
@@ -105,10 +112,12 @@ def _learning(axes: Axes, trainings: list[Training]) -> None:
     """The kept pass is the filled mark. Nothing is drawn where nothing is held out."""
     for training, line in zip(trainings, LINES[1:], strict=False):
         passes = np.arange(1, len(training.scores) + 1)
-        axes.plot(passes, training.scores, line, marker="o", fillstyle="none", color="black", label=training.model)
+        axes.plot(
+            passes, training.scores, linestyle=line, marker="o", fillstyle="none", color="black", label=training.model
+        )
         if training.scores:
             axes.plot(passes[training.best_epoch], training.scores[training.best_epoch], "o", color="black")
-    axes.set(xlabel="pass", ylabel="NDCG without a cut")
+    axes.set(xlabel="pass", ylabel="training.criterion")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
 

@@ -7,9 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from divspa.errors import TrainingError
+
 BOOTSTRAPS, FLIPS, AT_ONCE = 2_000, 10_000, 100
 # Beyond this many signs fewer flips are made, but never fewer than 1,000: with so many users both tests agree.
 SIGNS = 400_000_000
+# What is compared, each at some k.
+COMPARED = ("hr", "ndcg")
 Verdict = Literal["better", "worse", "no difference shown"]
 
 
@@ -42,8 +46,10 @@ def compare(
     The figure is the mean over events. Events of one user are not independent, so users are drawn, flipped and tested
     as wholes: the t-test and the sign flips work on the sums of a user's differences. Models that were trained with
     several seeds are compared by each event's mean over the seeds. With fewer than two users, or no difference at all,
-    both p are 1.
+    both p are 1. Raises TrainingError for gains that are not finite.
     """
+    if not (np.isfinite(ours_T).all() and np.isfinite(theirs_T).all()):
+        raise TrainingError("A gain that is compared is not finite", remedy="look at the ranks that it was made of")
     _, user_T = np.unique(user_T, return_inverse=True)
     ours_U, theirs_U = (np.bincount(user_T, weights=gains_T).astype(np.float64) for gains_T in (ours_T, theirs_T))
     difference_U = ours_U - theirs_U
@@ -71,12 +77,6 @@ def verdict(difference: float, p_value: float, level: float = 0.05) -> Verdict:
     if not p_value < level:
         return "no difference shown"
     return "better" if difference > 0 else "worse"
-
-
-def gains(ranks_T: NDArray[np.integer], metric: Literal["hr", "ndcg"], k: int) -> NDArray[np.float64]:
-    """What each test event adds to hr@k or ndcg@k, from its rank, which counts from 0."""
-    gain_T = np.ones(len(ranks_T)) if metric == "hr" else 1 / np.log2(ranks_T + 2.0)
-    return np.where(ranks_T < k, gain_T, 0.0)
 
 
 def _t_test(difference_U: NDArray[np.float64]) -> float:

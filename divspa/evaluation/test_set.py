@@ -14,10 +14,22 @@ from scipy import sparse
 from divspa.arrow import list_column, matrix
 from divspa.config import Config
 from divspa.errors import MissingTableError
-from divspa.evaluation.metrics import accuracy, diversity, exposure, intra_list_distance, slices, unit_values
+from divspa.evaluation.metrics import (
+    accuracy,
+    all_finite,
+    diversity,
+    exposure,
+    intra_list_distance,
+    slices,
+    unit_values,
+)
 from divspa.evaluation.ranking import rank_users
+from divspa.evaluation.scorers import ByFusion, ByVectors, ByWeights, Scorer
 from divspa.lake.tables import Lake
-from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES
+from divspa.linear.recommend import Weights
+from divspa.linear.train import LINEAR
+from divspa.publishing.channels import Channel
+from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_EMBEDDINGS, USER_FEATURES
 from schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
@@ -46,7 +58,9 @@ class Ranking:
 
 @dataclass(frozen=True)
 class TestSet:
-    """What is asked. `questions` has one row a user with test events: user_key, asked, clicked, train_items.
+    """What is asked. `questions` has one row a user with test events: user_key, asked, clicked, had, train_items.
+
+    `had` is what the user had before the cutoff, and `clicked` what of it is left out of lists.
 
     Catalogue item row n has index `index_N` and `popularity_N` training clicks, and in each field `values` of length 1.
     Lists are kept of the S users `shown_S`, ascending, drawn by a hash of their key, so mostly the same ones every day.
@@ -70,13 +84,15 @@ class TestSet:
         evaluation, test = config.evaluation, lake.read_day(EXAMPLES, ds, split="test")
         if evaluation.drop_seen:
             test = test.where("NOT seen")
+        if evaluation.events:
+            test = test.where(F.col("event").isin(*evaluation.events))
         if test.isEmpty():
             raise MissingTableError(
                 f"The table examples has no test events on {ds}", remedy="mend `split` in the configuration"
             )
         asked = test.groupBy("user_key").agg(F.array_sort(F.collect_list("item_index")).alias("asked"))
         had = lake.read_day(USER_FEATURES, ds, as_of="cutoff").select(
-            "user_key", "clicked", F.size("clicked").alias("train_items")
+            "user_key", "clicked", F.col("clicked").alias("had"), F.size("clicked").alias("train_items")
         )
         if not evaluation.drop_seen:
             had = had.withColumn("clicked", F.array().cast("array<int>"))
@@ -104,17 +120,41 @@ class TestSet:
         """Let go of the questions."""
         self.questions.unpersist()
 
-    def rank_model(self, model: str) -> Ranking:
-        """Rank by the embeddings that a model has in the lake."""
+    def rank(self, channel: Channel, depth: int = 0) -> Ranking:
+        """Rank by what one model has in the lake, or by the lists of several, fused of `depth` items each."""
+        users, parts = self.questions, []
+        for model in channel.models:
+            if model == LINEAR:
+                parts.append(self._by_weights())
+            else:
+                users = users.join(self._vectors_of_users(model), "user_key")
+                parts.append(self._by_vectors(model))
+        scorer = ByFusion(tuple(parts), channel.weights, depth) if channel.is_fused else parts[0]
+        return self._rank(channel.name, users, scorer)
+
+    def _vectors_of_users(self, model: str) -> DataFrame:
+        rows = self.lake.read_day(USER_EMBEDDINGS, self.ds, model=model, as_of="cutoff")
+        return rows.select("user_key", F.col("vector").alias(model))
+
+    def _by_vectors(self, model: str) -> ByVectors:
         items = self.lake.read_day(ITEM_EMBEDDINGS, self.ds, model=model).orderBy("item_index").select("vector")
-        users = self.lake.read_day(USER_EMBEDDINGS, self.ds, model=model, as_of="cutoff").select("user_key", "vector")
-        vectors_ND = matrix(items.toArrow()["vector"].combine_chunks())
-        return self._rank(model, self.questions.join(users, "user_key"), vectors_ND)
+        return ByVectors(matrix(items.toArrow()["vector"].combine_chunks()), model)
+
+    def _by_weights(self) -> ByWeights:
+        neighbours = self.lake.read_day(ITEM_NEIGHBOURS, self.ds)
+        weights = Weights.read(neighbours, size=int(self.index_N.max()) + 1)
+        return ByWeights(Weights(weights.rows_VV[:, self.index_N]), self.popularity_N)
+
+    def by_index(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """By item index: the training clicks, and whether it is in the catalogue [V]."""
+        popularity_V = np.zeros(int(self.index_N.max()) + 1, np.int64)
+        popularity_V[self.index_N] = self.popularity_N
+        return popularity_V, np.isin(np.arange(len(popularity_V)), self.index_N)
 
     def rank_popularity(self) -> Ranking:
         """Rank everyone by the training clicks of an item: the bar that any model must pass."""
         users = self.questions.withColumn("vector", F.array(F.lit(1.0).cast("float")))
-        return self._rank(POPULARITY, users, self.popularity_N.astype(np.float32)[:, None])
+        return self._rank(POPULARITY, users, ByVectors(self.popularity_N.astype(np.float32)[:, None]))
 
     def rank_random(self, like: Ranking, seed: int) -> Ranking:
         """A shuffled catalogue for everyone, on the events of another ranking: the bar of diversity.
@@ -150,8 +190,8 @@ class TestSet:
         popularity_V[self.index_N] = self.popularity_N
         return popularity_V[items_T]
 
-    def _rank(self, model: str, users: DataFrame, vectors_ND: NDArray[np.float32]) -> Ranking:
-        ranked = rank_questions(users, vectors_ND, self.index_N, self.shown_S, self.longest).persist()
+    def _rank(self, model: str, users: DataFrame, scorer: Scorer) -> Ranking:
+        ranked = rank_questions(users, scorer, self.index_N, self.shown_S, self.longest).persist()
         both = F.posexplode(F.arrays_zip("asked", "ranks")).alias("event", "it")
         events = ranked.select("user_key", "train_items", both).select("*", "it.asked", "it.ranks").drop("it")
         events = events.toArrow().sort_by([("user_key", "ascending"), ("event", "ascending")])
@@ -174,7 +214,7 @@ class TestSet:
         return self.index_N[rows[rows >= 0]]
 
     def metrics(self, ranking: Ranking) -> dict[tuple[str, str], float]:
-        """Every figure of a ranking by slice and metric; the slice `all` has the diversity too."""
+        """Every figure of a ranking by slice and metric; the slice `all` has the diversity too. None may be NaN."""
         parts = slices(ranking.popularity_T, ranking.train_items_T, self.popularity_N)
         figures = {
             (name, metric): value
@@ -188,27 +228,25 @@ class TestSet:
             for name, values_NC in self.values.items():
                 shown[f"distance_{name}@{k}"] = intra_list_distance(ranking.lists_SK, k, values_NC)
             figures |= {("all", metric): value for metric, value in shown.items()}
-        return figures
+        return all_finite(figures)
 
 
-def rank_questions(
-    questions: DataFrame, vectors_ND: np.ndarray, index_N: np.ndarray, shown_S: np.ndarray, k: int
-) -> DataFrame:
+def rank_questions(questions: DataFrame, scorer: Scorer, index_N: np.ndarray, shown_S: np.ndarray, k: int) -> DataFrame:
     """Rank the catalogue for every user, a block at a time.
 
     One row a user: ranks of the asked items, and for the shown users the best k catalogue rows, padded with -1.
     """
-    shared = questions.sparkSession.sparkContext.broadcast((vectors_ND, row_of_index(index_N)))
+    shared = questions.sparkSession.sparkContext.broadcast((scorer, row_of_index(index_N)))
     block = max(1, SCORES_AT_ONCE // len(index_N))
 
     def rank_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        items_ND, row_of = shared.value
+        score, row_of = shared.value
         for batch in batches:
             for start in range(0, batch.num_rows, block):
                 part = batch.slice(start, block)
                 asked, clicked = (_pairs(part.column(name), row_of) for name in ("asked", "clicked"))
                 shown_U = np.isin(part.column("user_key").to_numpy(), shown_S)
-                ranked = rank_users(matrix(part.column("vector")), items_ND, clicked, asked, shown_U, k)
+                ranked = rank_users(score(part, clicked), clicked, asked, shown_U, k)
                 offsets = np.r_[0, np.cumsum(part.column("asked").value_lengths().to_numpy())]
                 ranks = list_column(ranked.ranks_T.astype(np.int32), offsets)
                 asis = [part.column(name) for name in ("user_key", "train_items", "asked")]
@@ -217,7 +255,7 @@ def rank_questions(
                 columns = [*asis, ranks, top]
                 yield pa.RecordBatch.from_arrays(columns, ["user_key", "train_items", "asked", "ranks", "top"])
 
-    wanted = questions.select("user_key", "vector", "asked", "clicked", "train_items")
+    wanted = questions.select("user_key", *scorer.reads, "asked", "clicked", "train_items")
     return wanted.mapInArrow(rank_batches, RANKED)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
-from divspa.lake.tables import Lake
+from divspa.lake.tables import Lake, with_new_columns
 from schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS
 from schemas.contract import Table
 
@@ -20,7 +20,7 @@ def bring(results: Lake, folder: Path) -> None:
     for table in TABLES:
         file = _file(folder, table)
         if file.exists():
-            kept = results.spark.read.parquet(str(file))
+            kept = with_new_columns(results.spark.read.parquet(str(file)), table)
             if results.exists(table):
                 kept = kept.join(results.read(table), ["ds", "data_set", "trial"], "left_anti")
             if not kept.isEmpty():

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from pyspark.sql import DataFrame, Row
 
-from divspa.evaluation.statistics import Comparison, compare, gains, holm, verdict
+from divspa.evaluation.statistics import Comparison, compare, holm, verdict
 from divspa.experiments.run import Result
+from divspa.gains import gains
 
 METRICS = (
     "hr@50",
@@ -83,8 +84,7 @@ def _same_seed(ours: Result, theirs: Result) -> list[tuple[Row, Row]]:
 
 
 def _gains(trial: Row, metric: str) -> np.ndarray:
-    kind, _, k = metric.partition("@")
-    return gains(np.array(trial["ranks"]), "hr" if kind == "hr" else "ndcg", int(k))
+    return gains(np.array(trial["ranks"]), metric)
 
 
 def page(title: str, command: str, results: list[Result], metrics: DataFrame) -> str:

@@ -11,13 +11,18 @@ from typing import Any
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
+from divspa.data.items import read_items
 from divspa.evaluation.test_set import POPULARITY, RANDOM, Ranking, TestSet
 from divspa.experiments.outside import rank_outside
 from divspa.experiments.suite import Run, Settings, Suite, Trial, runs_of, trial
 from divspa.lake.tables import Lake
+from divspa.linear.train import LINEAR
+from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.pipeline import STAGES
 from divspa.progress import step
-from schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS, TRAINING_RUNS
+from divspa.publishing.channels import Channel
+from divspa.training.stages import read_validation
+from schemas import EXAMPLES, EXPERIMENT_METRICS, EXPERIMENT_TRIALS, ITEM_FEATURES, TRAINING_RUNS
 
 DONE = "experiment.json"
 
@@ -96,9 +101,10 @@ class Experiment:
         lake = Lake(self.spark, str(folder))
         seconds = run_needed(lake, wanted, folder / DONE)
         test = TestSet.of(lake, wanted.config, wanted.ds)
-        ranking, training = _ranked(test, wanted), {"losses": [], "scores": []}
+        ranking, training = _ranked(test, wanted), {"losses": [], "scores": [], "valid_ranks": None}
         if wanted.outside is None:
             training = lake.read_day(TRAINING_RUNS, wanted.ds, model=wanted.model).collect()[0].asDict()
+            training["valid_ranks"] = valid_ranks(lake, wanted)
         self._write(results, wanted, test, ranking, training, seconds)
         test.close()
 
@@ -125,21 +131,32 @@ class Experiment:
             seconds,
             ranking.user_key_T.tolist(),
             ranking.rank_T.tolist(),
+            training["valid_ranks"],
         )
         results.replace_day_with(EXPERIMENT_TRIALS, [row], wanted.ds, **place)
+
+
+def valid_ranks(lake: Lake, wanted: Trial) -> list[int] | None:
+    """Where the trained model ranks the events of the split `valid`; None where nothing is held out."""
+    validation = read_validation(lake, wanted.config, wanted.ds, lake.version(EXAMPLES))
+    if validation is None:
+        return None
+    checkpoint = Checkpoint.load(checkpoint_folder(lake.root, wanted.ds, wanted.model))
+    files = lake.files(ITEM_FEATURES, wanted.ds, lake.version(ITEM_FEATURES))
+    items = read_items(files, checkpoint.layout.items)
+    return validation.ranks(checkpoint.restore(), items.features_VF).tolist()
 
 
 def run_needed(lake: Lake, wanted: Trial, done: Path) -> float:
     """Run the stages whose results in the lake are of other settings, and say how many seconds they took.
 
-    `done` remembers what the lake holds, a stage at a time; a stage that runs makes all later ones out of date.
+    `done` remembers what the lake holds, a stage at a time; a stage's key holds those of the stages that it reads.
     """
     held: dict[str, str] = json.loads(done.read_text()) if done.exists() else {}
     started = time.perf_counter()
     for stage, key in wanted.stages().items():
         if held.get(stage) != key:
-            later = list(STAGES)[list(STAGES).index(stage) :]
-            held = {name: value for name, value in held.items() if name not in later}
+            held.pop(stage, None)
             done.parent.mkdir(parents=True, exist_ok=True)
             done.write_text(json.dumps(held))
             with step(stage, tracker=lake.spark.sparkContext.statusTracker()):
@@ -151,7 +168,9 @@ def run_needed(lake: Lake, wanted: Trial, done: Path) -> float:
 
 def _ranked(test: TestSet, wanted: Trial) -> Ranking:
     if wanted.outside is None:
-        return test.rank_model(wanted.model)
+        return test.rank(Channel((wanted.model,)))
+    if wanted.outside == LINEAR:
+        return test.rank(Channel((LINEAR,)))
     if wanted.outside in (POPULARITY, RANDOM):
         popular = test.rank_popularity()
         return popular if wanted.outside == POPULARITY else test.rank_random(popular, wanted.seed)

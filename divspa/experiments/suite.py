@@ -10,15 +10,21 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from divspa.config import Config, Section, fingerprint, load_config, read_mapping, validate_section
+from divspa.augmentation.ways.registry import chosen_ways
+from divspa.augmentation.ways.way import Way, tables_of
+from divspa.config import Config, load_config
 from divspa.errors import ConfigError
+from divspa.linear.train import LINEAR
 from divspa.models.checkpoint import DIVSPA
 from divspa.models.registry import with_all_settings
+from divspa.settings import Section, fingerprint, read_mapping, validate_section
 from divspa.simulation.generator import generate
 from divspa.simulation.settings import GeneratorSettings
+from divspa.tuning.choice import asked, to_try
+from schemas import ITEM_NEIGHBOURS
 
 Settings = dict[str, Any]
-Outside = Literal["random", "popularity", "ease", "item_knn", "als", "bpr", "pure_svd", "sasrec"]
+Outside = Literal["random", "popularity", "linear", "ease", "item_knn", "als", "bpr", "pure_svd", "sasrec"]
 # What of `divspa` the augmentation reads; the rest changes the second training alone.
 TRAINING_ONLY = {"beta", "mixup", "weights", "start"}
 
@@ -128,14 +134,27 @@ class Trial:
         config = self.config
         parts = config.clicks, config.users, config.items, config.features, config.split, self.ds
         keys = {"build_features": fingerprint(*parts)}
+        read_by_ways = tables_of(self._ways()) if self.over is not None else {}
+        if self.outside == LINEAR or ITEM_NEIGHBOURS.name in read_by_ways:
+            keys["train_linear"] = fingerprint(keys["build_features"], config.linear)
         if self.outside is not None:
             return keys
         keys["train_base"] = fingerprint(keys["build_features"], config.model, config.training, config.seed)
         if self.over is not None:
             searched = sorted(config.divspa.model_dump(exclude=TRAINING_ONLY).items())
-            keys["augment"] = fingerprint(keys["train_base"], searched)
+            taught = [keys[name] for name in ("train_base", "train_linear") if name in keys]
+            if config.divspa.choose == "auto":
+                keys["tune"] = fingerprint(*taught, asked(config))
+                taught.append(keys["tune"])
+            keys["augment"] = fingerprint(*taught, searched)
             keys["train_divspa"] = fingerprint(keys["augment"], config.divspa)
         return keys
+
+    def _ways(self) -> list[Way]:
+        """The ways that may be asked: all that may be chosen, where the day chooses."""
+        divspa = self.config.divspa
+        asked_for = to_try(self.config) if divspa.choose == "auto" else [divspa]
+        return [way for settings in asked_for for way in chosen_ways(settings).values()]
 
     @property
     def key(self) -> str:

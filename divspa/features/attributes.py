@@ -1,76 +1,144 @@
 """User and item attributes, read as versions that hold from a time on."""
 
+from dataclasses import dataclass
 from datetime import date, datetime
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
-from divspa.config import Attributes, ColumnField
-from divspa.features.clicks import expression, require_columns, timestamp
-from divspa.lake.source import read_source
+from divspa.features.settings import Attributes, ColumnField
+from divspa.sources.damage import Damage, with_damaged
+from divspa.sources.expressions import column
+from divspa.sources.files import Files
+from divspa.sources.table import PROBLEM, RAW, InputTable, Meaning, Wanted, failed, read_table
+from divspa.sources.values import REPLACED
 
 BEGINNING = "0001-01-01"
+VALID_FROM = "valid_from"
+# Whether an id has attributes at all; no field can have this name.
+MATCHED = "is matched"
 
 
-def attribute_versions(spark: SparkSession, source: Attributes | None, ids: DataFrame, ds: date) -> DataFrame:
-    """The declared attributes of every id. One row a row of `ids` (its columns first, the id leading) and version.
+@dataclass(frozen=True)
+class AttributeTable:
+    """The attributes of `users` or `items` (`side`), as `gathered` holds them.
+
+    One row an id and, in a table with `valid_from`, time: `values` has the fields, and `repeated` says that other rows
+    of the same id and time had others; and one row a refused row and `reason`. `copies` counts the rows of each.
+    """
+
+    side: str
+    fields: tuple[ColumnField, ...]
+    gathered: DataFrame
+    files: Files | None
+    dated: bool
+
+    @property
+    def named(self) -> DataFrame:
+        """One row an id and time: user_id or item_id, `valid_from` where the table is dated, and the fields."""
+        key = [name for name in self.gathered.columns[:2] if name in (id_of(self.side), VALID_FROM)]
+        fields = [F.col("values").getField(f"f{n}").alias(field.name) for n, field in enumerate(self.fields)]
+        return self.gathered.where("reason IS NULL").select(*key, *fields)
+
+    def refused(self) -> DataFrame:
+        """The rows that cannot be used. One row a distinct row and reason, with its copies, or a damaged file."""
+        rows = with_damaged(self.gathered.where("reason IS NOT NULL").select("reason", "row", "copies"), self.files)
+        return rows.select(F.lit(self.side).alias("side"), "*")
+
+
+def id_of(side: str) -> str:
+    """Our name of the id of users or items."""
+    return "user_id" if side == "users" else "item_id"
+
+
+def read_attributes(
+    spark: SparkSession, source: Attributes, side: str, ds: date, damage: Damage | None = None
+) -> AttributeTable:
+    """The attributes of `users` or `items`, for a dated table those up to the end of the day.
+
+    Files in `damage` are left out.
+
+    Categorical fields are strings, multi-valued ones string arrays, numeric ones doubles; unknown is null. Of rows that
+    share id and time the first in the order of their values wins. Raises InputError and ConfigError as `read_table`.
+    """
+    key, dated = id_of(side), source.valid_from is not None
+    wanted = {key: Wanted(f"{side}.id", source.id, "id")}
+    if source.valid_from is not None:
+        wanted[VALID_FROM] = Wanted(f"{side}.valid_from", source.valid_from, "time", source.time_unit)
+    wanted |= {_own(n): _wanted(side, field) for n, field in enumerate(source.fields)}
+    table = read_table(spark, source, wanted, ds, damage)
+    reason = _reason(table, source, side)
+    good = reason.isNull()
+    fields = F.struct(F.lit(0).alias("none"), *(F.col(_own(n)).alias(f"f{n}") for n in range(len(source.fields))))
+    group = {name: F.when(good, F.col(name)) for name in (key, *([VALID_FROM] if dated else []))}
+    group |= {"reason": reason, "row": F.when(~good, F.col(RAW))}
+    rows = table.rows.select(*(value.alias(name) for name, value in group.items()), fields.alias("values"))
+    if dated:
+        rows = rows.where(F.col(VALID_FROM).isNull() | (F.col(VALID_FROM) < F.date_add(F.lit(ds), 1)))
+    differ = F.col("reason").isNull() & (F.min("values") != F.max("values"))
+    gathered = rows.groupBy(*group).agg(
+        F.min("values").alias("values"), differ.alias("repeated"), F.count("*").alias("copies")
+    )
+    return AttributeTable(side, source.fields, gathered, table.files, dated)
+
+
+def attribute_versions(table: AttributeTable | None, ids: DataFrame) -> DataFrame:
+    """The attributes of every id. One row a row of `ids` (its columns first, the id leading) and version.
 
     A version holds from `valid_from` on; every id has one from the beginning of time, empty when the table is dated or
-    lacks the id. Categorical fields are strings, multi-valued ones string arrays, numeric ones doubles; unknown is
-    null. A dated row without a time, or of a later day, is left out. Of rows that share id and time, the first in the
-    order of their values wins.
+    lacks the id. MATCHED says whether the table has the id.
     """
-    ids = ids.withColumn("valid_from", F.to_timestamp(F.lit(BEGINNING)))
-    if source is None:
-        return ids
-    named, key = _named(spark, source, ids.columns[0], ds), ids.columns[0]
-    fields = [field.name for field in source.fields]
-    values = F.min(F.struct(*fields)).alias("values") if fields else F.count("*").alias("values")
-    one_each = named.groupBy(key, "valid_from").agg(values).select(key, "valid_from", *(f"values.{f}" for f in fields))
-    if source.valid_from is None:
-        return ids.join(one_each.drop("valid_from"), key, "left")
-    dated = ids.drop("valid_from").join(one_each, key).select(*ids.columns, *fields)
-    return ids.unionByName(dated, allowMissingColumns=True)
+    first = ids.withColumn(VALID_FROM, F.to_timestamp(F.lit(BEGINNING)))
+    if table is None:
+        return first.withColumn(MATCHED, F.lit(False))
+    key = ids.columns[0]
+    named = table.named.withColumn(MATCHED, F.lit(True))
+    if not table.dated:
+        return first.join(named, key, "left").withColumn(MATCHED, F.col(f"`{MATCHED}`").isNotNull())
+    has = named.select(key, MATCHED).distinct()
+    first = first.join(has, key, "left").withColumn(MATCHED, F.col(f"`{MATCHED}`").isNotNull())
+    return first.unionByName(ids.join(named, key), allowMissingColumns=True)
 
 
 def newest(versions: DataFrame, moment: datetime) -> DataFrame:
     """The version of each id that held just before a moment. One row an id: the first column."""
     key = versions.columns[0]
-    rest = [name for name in versions.columns if name not in (key, "valid_from")]
-    values = F.max(F.struct("valid_from", *rest)).alias("newest")
-    held = versions.where(F.col("valid_from") < F.lit(moment)).groupBy(key).agg(values)
-    return held.select(key, *(f"newest.{name}" for name in rest))
+    rest = [name for name in versions.columns if name not in (key, VALID_FROM)]
+    values = F.max(F.struct(VALID_FROM, *map(column, rest))).alias("newest")
+    held = versions.where(F.col(VALID_FROM) < F.lit(moment)).groupBy(key).agg(values)
+    return held.select(key, *(F.col("newest").getField(name).alias(name) for name in rest))
 
 
-def _named(spark: SparkSession, source: Attributes, key: str, ds: date) -> DataFrame:
-    """The raw table with our names and types; `valid_from` is null in a table without times."""
-    raw = read_source(spark, source, ds)
-    section = "users" if key == "user_id" else "items"
-    require_columns(raw, [source.id, *(field.column for field in source.fields)], source, section)
-    time = F.lit(None).cast("timestamp")
-    if source.valid_from is not None:
-        time = expression(raw, source.valid_from, f"{section}.valid_from")
-        time = timestamp(raw, time, source.time_unit, f"{section}.time_unit")
-    named = raw.select(
-        F.trim(F.col(f"`{source.id}`").cast("string")).alias(key),
-        time.alias("valid_from"),
-        *(_value(raw, field).alias(field.name) for field in source.fields),
-    )
-    return named if source.valid_from is None else named.where(F.col("valid_from") < F.date_add(F.lit(ds), 1))
-
-
-def _value(raw: DataFrame, field: ColumnField) -> Column:
-    """A field as a double, as a string, or as an array of distinct strings; what says nothing is null or left out."""
-    column = F.col(f"`{field.column}`")
+def _wanted(side: str, field: ColumnField) -> Wanted:
+    meaning: Meaning = "text"
     if field.kind == "numeric":
-        number = column.try_cast("double")
-        return F.when(~F.isnan(number), number)
-    if isinstance(raw.schema[field.column].dataType, T.ArrayType):
-        strings = F.transform(column.cast("array<string>"), F.trim)
-    elif field.delimiter:
-        strings = F.transform(F.split(column.cast("string"), "\\Q" + field.delimiter + "\\E"), F.trim)
-    else:
-        text = F.trim(column.cast("string"))
-        return F.when(text != "", text)
-    return F.array_distinct(F.filter(strings, lambda value: value.isNotNull() & (value != "")))
+        meaning = "number"
+    elif field.kind == "multi" or field.delimiter:
+        meaning = "texts"
+    return Wanted(f"{side}.fields.{field.name}", field.column, meaning, delimiter=field.delimiter)
+
+
+def _reason(table: InputTable, source: Attributes, side: str) -> Column:
+    """Why a row may not be used, null where it may."""
+    key = id_of(side)
+    reasons: list[tuple[Column, Column | str]] = [
+        (F.col(PROBLEM).isNotNull(), F.col(PROBLEM)),
+        (F.col(f"`{failed(key)}`"), f"`{side}.id` cannot be computed"),
+        (F.col(key).isNull(), "the id is null or empty"),
+    ]
+    if source.valid_from is not None:
+        reasons.append((F.col(f"`{failed(VALID_FROM)}`"), f"`{side}.valid_from` cannot be computed"))
+        reasons.append((F.col(VALID_FROM).isNull(), "`valid_from` is missing or not a time"))
+    for n, field in enumerate(source.fields):
+        reasons.append((F.col(f"`{failed(_own(n))}`"), f"the field {field.name} cannot be computed"))
+    texts = [_own(n) for n, field in enumerate(source.fields) if field.kind != "numeric"]
+    kinds = dict(table.rows.dtypes)
+    broken = [F.col(name).contains(REPLACED) for name in (key, *texts) if kinds[name] == "string"]
+    reasons.append((reduce(Column.__or__, broken), "a text is not valid in the encoding"))
+    return reduce(lambda chain, each: chain.when(*each), reasons[1:], F.when(*reasons[0]))
+
+
+def _own(number: int) -> str:
+    """A column of ours for a field, which may have any name."""
+    return f"field_{number}"

@@ -1,21 +1,44 @@
 """Stage `build_features`: a click log becomes sparse feature tables."""
 
 from contextlib import ExitStack
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import reduce
+from dataclasses import replace
+from datetime import date, datetime
+from functools import partial, reduce
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from divspa.config import Config
-from divspa.errors import InputError
-from divspa.features.attributes import attribute_versions, newest
-from divspa.features.clicks import LogCounts, gather, mark_known, new_clicks, parse_clicks, quarantine
+from divspa.features.attributes import (
+    VALID_FROM,
+    AttributeTable,
+    attribute_versions,
+    newest,
+    read_attributes,
+)
+from divspa.features.clicks import LogCounts, new_clicks, quarantine
+from divspa.features.days import all_clicks, publish_clicks, read_log
 from divspa.features.encoding import encode
-from divspa.features.examples import build_examples, past_shape, user_states, user_timeline, with_item_index
-from divspa.features.gates import Figure, pass_gates, unknown_rates, vocabulary_figures
-from divspa.features.split import FOREVER, validation_share, with_split
+from divspa.features.examples import (
+    build_examples,
+    past_shape,
+    user_states,
+    user_timeline,
+    with_item_index,
+    with_worth,
+)
+from divspa.features.figures import (
+    attribute_figures,
+    file_figures,
+    log_figures,
+    matched_shares,
+    most_clicked,
+    newest_features,
+    unknown_rates,
+    vocabulary_figures,
+)
+from divspa.features.gates import pass_gates
+from divspa.features.split import Span, clicked_by, with_split
 from divspa.features.vocabulary import (
     copy_for,
     count_buckets,
@@ -25,126 +48,127 @@ from divspa.features.vocabulary import (
     numeric_bounds,
     require_same_buckets,
 )
-from divspa.lake.source import read_source
+from divspa.lake.held import held
 from divspa.lake.tables import Lake
-from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from divspa.progress import console
+from divspa.sources.damage import Damage, read_whole, with_damaged
+from divspa.sources.files import Files
+from schemas import ATTRIBUTES_QUARANTINE, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 from schemas.vocabulary import ITEM_FIELD
 
+# Lengths of histories, and from how many clicks of half of the users on the long one is chosen.
+SHORT, USUAL, LONG, MANY_CLICKS = 10, 50, 200, 150
 ABOUT_CLICKS = ("cutoff", "first_click", "train_clicks", "test_clicks", "train_instants")
 
 
 def build_features(lake: Lake, config: Config, ds: date) -> None:
-    """Write clicks, clicks_quarantine, vocabulary, item_features, user_features, examples and feature_gates of one day.
+    """Write clicks, the quarantines, vocabulary, item_features, user_features, examples and feature_gates of one day.
 
     Raises InputError for a log that cannot be read, lacks a column, or has no clicks for the day, and GateError when a
     gate fails; then nothing but feature_gates is written.
     """
-    with ExitStack() as held, ExitStack() as to_the_end:
-        rows = _held(to_the_end, read_log(lake, config, ds))
-        counts = LogCounts.of(rows)
+    with ExitStack() as till_written, ExitStack() as to_the_end:
+        files, rows, counts = read_whole(config.clicks, partial(_counted_log, to_the_end, lake, config, ds))
         lake.traffic.saw_rows("click_log", {"ds": ds}, counts.read)
+        console.print(f"clicks: {counts}", highlight=False, soft_wrap=True)
         counts.require_new(config.clicks, ds)
         clicks = with_split(all_clicks(lake, new_clicks(rows), ds), config.split)
+        clicks, capped = cap_users(clicks, config.features.max_user_clicks)
         clicks = clicks.withColumn("user_key", F.xxhash64("user_id"))
-        people = _held(held, clicked_by(clicks))
+        people = held(till_written, clicked_by(clicks))
         span = Span.of(people, ds)
         earlier = earlier_vocabulary(lake, ds)
-        catalogue = _held(held, item_catalogue(clicks, earlier, config))
-        items = item_attributes(lake, config, ds, catalogue, span.cutoff)
-        users = attribute_versions(lake.spark, config.users, people, ds)
+        catalogue = held(till_written, item_catalogue(clicks, earlier, config))
+        tables = {side: _read_attributes(till_written, lake, config, side, ds) for side in ("items", "users")}
+        items = item_attributes(tables["items"], catalogue, span.cutoff)
+        users = attribute_versions(tables["users"], people)
+        matched = matched_shares(items, users, tables)
         bounds, fields = field_vocabulary(config, users, items, earlier)
-        values = _held(to_the_end, catalogue.unionByName(fields))
+        values = held(to_the_end, catalogue.drop("train_clicks").unionByName(fields))
         users = users.drop(*ABOUT_CLICKS)
-        items = _held(held, encode(items, config.item_fields, values, bounds, "item_features"))
-        users = _held(held, encode(users, config.user_columns, values, bounds, "user_features"))
+        items = held(till_written, encode(items, config.item_fields, values, bounds, "item_features"))
+        users = held(till_written, encode(users, config.user_columns, values, bounds, "user_features"))
         figures = [
-            *log_figures(counts, span),
+            *log_figures(counts, span, most_clicked(catalogue), capped, config.features.gates.compare_from),
+            *file_figures({"": files} | {side: table.files for side, table in tables.items() if table}),
+            *attribute_figures(tables),
+            *matched,
             *vocabulary_figures(values, config.features.gates.compare_from),
             *unknown_rates(items, "item_features", config.item_fields),
             *unknown_rates(newest_features(users), "user_features", config.user_columns),
         ]
-        pass_gates(lake, ds, figures, config.features.gates)
-        timeline = user_timeline(with_item_index(clicks, catalogue), users)
-        shape = past_shape(config, items)
+        pass_gates(lake, ds, figures, config.features.gates, because={"refused_share": counts.why_refused})
+        timeline = user_timeline(with_worth(with_item_index(clicks, catalogue), config.clicks), users)
+        length = config.features.history_length or kept_length(lake, ds) or chosen_length(people)
+        console.print(f"histories: the last {length} clicks of each user", highlight=False)
+        shape = past_shape(config, items, length)
         validation = span.validation_share(config.split.validation_events)
-        lake.replace_day(EXAMPLES, build_examples(timeline, shape, validation), ds, unique=True)
+        lake.replace_day(EXAMPLES, build_examples(timeline, shape, validation, config.clicks.kinds), ds, unique=True)
         lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, unique=True)
-        lake.replace_day(ITEM_FEATURES, items, ds, unique=True)
-        lake.replace_day(CLICKS_QUARANTINE, quarantine(rows), ds, unique=True)
+        lake.replace_day(ITEM_FEATURES, items, ds)
+        lake.replace_day(CLICKS_QUARANTINE, with_damaged(quarantine(rows), files), ds, unique=True)
+        refused = [table.refused() for table in tables.values() if table is not None]
+        if refused:
+            lake.replace_day(ATTRIBUTES_QUARANTINE, reduce(DataFrame.unionByName, refused), ds, unique=True)
         # Delta plans anew whatever is held of a table that it writes, so that is let go, and the rest comes last.
-        held.close()
-        lake.replace_day(VOCABULARY, copy_for(config.features.sequences, values), ds, unique=True)
-        lake.replace_day(CLICKS, new_clicks(rows), ds, unique=True)
+        till_written.close()
+        lake.replace_day(VOCABULARY, copy_for(config.features.sequences, values), ds)
+        publish_clicks(lake, new_clicks(rows), ds)
 
 
-def read_log(lake: Lake, config: Config, ds: date) -> DataFrame:
-    """The rows of the log up to the end of the day, judged. One row a distinct row (see `gather`), and `known`."""
-    log = config.clicks
-    rows = gather(parse_clicks(read_source(lake.spark, log, ds), log), ds, daily_file="{ds}" in log.path)
-    if not lake.exists(CLICKS):
-        return rows.withColumn("known", F.lit(False))
-    return mark_known(rows, lake.read(CLICKS).where(F.col("ds") < F.lit(ds)), ds, config.features.late_days)
+def cap_users(clicks: DataFrame, most: int | None) -> tuple[DataFrame, int]:
+    """The newest `most` clicks of each user on each side of the cutoff, and how many were left out; null keeps all."""
+    if most is None:
+        return clicks, 0
+    newest_first = Window.partitionBy("user_id", "split").orderBy(F.desc("clicked_at"), "tie_break")
+    numbered = clicks.withColumn("place", F.row_number().over(newest_first))
+    left_out = numbered.where(F.col("place") > most).count()
+    return numbered.where(F.col("place") <= most).drop("place"), left_out
 
 
-def all_clicks(lake: Lake, fresh: DataFrame, ds: date) -> DataFrame:
-    """The clicks of this and all earlier days. One row a user, item and instant."""
-    if not lake.exists(CLICKS):
-        return fresh
-    return lake.read(CLICKS).where(F.col("ds") < F.lit(ds)).select(fresh.columns).union(fresh)
+def _counted_log(
+    to_the_end: ExitStack, lake: Lake, config: Config, ds: date, damage: Damage
+) -> tuple[Files | None, DataFrame, LogCounts]:
+    log = read_log(lake, config, ds, damage)
+    rows = held(to_the_end, log.rows)
+    return log.files, rows, LogCounts.of(rows)
 
 
-def clicked_by(clicks: DataFrame) -> DataFrame:
-    """Everyone who clicked. One row a user: cutoff, first click, clicks before the cutoff and later, about how many
-    instants before it.
-    """
-    trained = F.col("split") == "train"
-    return clicks.groupBy("user_id", "user_key").agg(
-        F.max("cutoff").alias("cutoff"),
-        F.min("clicked_at").alias("first_click"),
-        F.count(F.when(trained, True)).alias("train_clicks"),
-        F.count(F.when(~trained, True)).alias("test_clicks"),
-        F.approx_count_distinct(F.when(trained, F.col("clicked_at"))).alias("train_instants"),
-    )
+def _read_attributes(till_written: ExitStack, lake: Lake, config: Config, side: str, ds: date) -> AttributeTable | None:
+    source = config.users if side == "users" else config.items
+    if source is None:
+        return None
 
+    def read(damage: Damage) -> AttributeTable:
+        table = read_attributes(lake.spark, source, side, ds, damage)
+        table = replace(table, gathered=held(till_written, table.gathered))
+        table.gathered.count()
+        return table
 
-@dataclass(frozen=True)
-class Span:
-    """How many users and clicks lie on either side of the cutoff; the newest cutoff, where users differ in theirs."""
-
-    users: int
-    trained_users: int
-    train_clicks: int
-    test_clicks: int
-    train_instants: int
-    cutoff: datetime
-
-    @classmethod
-    def of(cls, people: DataFrame, ds: date) -> "Span":
-        """Raises InputError when no click lies before the cutoff."""
-        own = F.when(F.col("cutoff") < F.lit(FOREVER), F.col("cutoff"))
-        ends = F.unix_micros(F.max(own)), F.min("first_click").cast("string")
-        sums = F.sum("train_clicks"), F.sum("test_clicks"), F.sum("train_instants"), *ends
-        counts = F.count("*"), F.count_if(F.col("train_clicks") > 0)
-        users, trained, train, test, instants, cutoff, first = people.agg(*counts, *sums).head()  # pyright: ignore[reportGeneralTypeIssues]
-        if not train:
-            raise InputError(
-                "No click lies before the cutoff, so there is nothing to learn from",
-                found=f"the first click at {first}",
-                remedy="mend `split` in the configuration, or choose a later day",
-            )
-        day_end = datetime.combine(ds + timedelta(days=1), datetime.min.time(), UTC)
-        newest = day_end if cutoff is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cutoff)
-        return cls(users, trained, train, test, instants, newest)
-
-    def validation_share(self, events: int) -> float:
-        """The share of the users to hold out for about so many validation events."""
-        return validation_share(self.train_clicks, self.train_instants, self.trained_users, events)
+    return read_whole(source, read)
 
 
 def earlier_vocabulary(lake: Lake, ds: date) -> DataFrame | None:
     """The vocabulary of the newest earlier day."""
     day = lake.newest_day_before(VOCABULARY, ds)
     return None if day is None else lake.read(VOCABULARY).where(F.col("ds") == F.lit(day))
+
+
+def kept_length(lake: Lake, ds: date) -> int | None:
+    """The length of the histories of the newest earlier day: a model that goes on should see no other."""
+    day = lake.newest_day_before(USER_FEATURES, ds)
+    row = None if day is None else lake.read_day(USER_FEATURES, day).select(F.size("history")).head()
+    return None if row is None else row[0]
+
+
+def chosen_length(people: DataFrame) -> int:
+    """How many past clicks are kept, from how many users have: more than nearly all have would be padding alone.
+
+    Longer histories gained where half of the users have hundreds of clicks, and nothing elsewhere (docs/measured.md).
+    """
+    row = people.where("train_clicks > 0").agg(F.percentile_approx("train_clicks", [0.5, 0.99], 10_000)).head()
+    median, nearly_all = row[0] if row is not None else (0, 0)
+    return LONG if median >= MANY_CLICKS else min(USUAL, max(SHORT, nearly_all))
 
 
 def item_catalogue(clicks: DataFrame, earlier: DataFrame | None, config: Config) -> DataFrame:
@@ -155,14 +179,15 @@ def item_catalogue(clicks: DataFrame, earlier: DataFrame | None, config: Config)
     return indexed.withColumn("distinct", F.lit(None).cast("bigint"))
 
 
-def item_attributes(lake: Lake, config: Config, ds: date, catalogue: DataFrame, cutoff: datetime) -> DataFrame:
-    """The attributes of the catalogue as of the cutoff. One row an item: item_id, item_index, popularity, fields."""
-    ids = catalogue.select(
-        F.col("value").alias("item_id"), F.col("index").alias("item_index"), F.col("count").alias("popularity")
-    )
-    versions = attribute_versions(lake.spark, config.items, ids, ds)
-    dated = config.items is not None and config.items.valid_from is not None
-    return newest(versions, cutoff) if dated else versions.drop("valid_from")
+def item_attributes(table: AttributeTable | None, catalogue: DataFrame, cutoff: datetime) -> DataFrame:
+    """The attributes of the catalogue as of the cutoff.
+
+    One row an item: item_id, item_index, popularity, train_clicks, fields.
+    """
+    names = {"value": "item_id", "index": "item_index", "count": "popularity"}
+    ids = catalogue.withColumnsRenamed(names).select(*names.values(), "train_clicks")
+    versions = attribute_versions(table, ids)
+    return newest(versions, cutoff) if table is not None and table.dated else versions.drop(VALID_FROM)
 
 
 def field_vocabulary(
@@ -190,32 +215,8 @@ def field_vocabulary(
     return bounds, vocabulary
 
 
-def newest_features(users: DataFrame) -> DataFrame:
-    """The encoded attributes that each user has at the end of the day. One row a user."""
-    return users.groupBy("user_key").agg(F.max_by("user_features", "valid_from").alias("user_features"))
-
-
-def log_figures(counts: LogCounts, span: Span) -> list[Figure]:
-    """The figures of the day as a whole."""
-    figures = {
-        "new_clicks": counts.new,
-        "refused_share": counts.refused / counts.read,
-        "repeated_share": counts.repeated / counts.read,
-        "users": span.users,
-        "train_clicks": span.train_clicks,
-        "test_clicks": span.test_clicks,
-    }
-    return [Figure(name, value) for name, value in figures.items()]
-
-
 def _with_previous_count(buckets: DataFrame, earlier: DataFrame | None) -> DataFrame:
     if earlier is None:
         return buckets.withColumn("previous_count", F.lit(None).cast("bigint"))
     past = earlier.select("field", "value", F.col("count").alias("previous_count"))
     return buckets.join(past, ["field", "value"], "left")
-
-
-def _held(stack: ExitStack, rows: DataFrame) -> DataFrame:
-    """Keep rows in memory or on disk until the stage ends."""
-    stack.callback(rows.unpersist)
-    return rows.persist()

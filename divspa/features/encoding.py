@@ -1,7 +1,6 @@
-"""Attribute values to integers: known values from 2 on, 1 for unknown, 0 for padding."""
+"""Attribute values to integers, over Spark."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -10,17 +9,12 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from divspa.arrow import list_column
-from divspa.config import ColumnField
+from divspa.encoding.codes import Codes, encode_field
+from divspa.features.settings import ColumnField
 from divspa.features.vocabulary import Bounds, hash_code
-from schemas.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
+from divspa.sources.expressions import column
 
-
-@dataclass(frozen=True)
-class Codes:
-    """The known values of a field as hashes in ascending order, and the index of each."""
-
-    hashes: np.ndarray
-    indices: np.ndarray
+OWN_INDEX = "index of user_id"
 
 
 def encode(
@@ -36,58 +30,38 @@ def encode(
     kept = [name for name in versions.columns if name not in names]
     looked_up = [f for f in fields if f.name != "user_id" and f.kind != "numeric" and f.hash_buckets is None]
     shared = versions.sparkSession.sparkContext.broadcast(_codes(vocabulary, looked_up))
-    columns = [_hashed(versions, field).alias(f"field {field.name}") for field in fields if field.name != "user_id"]
     if any(field.name == "user_id" for field in fields):
         own = vocabulary.where("field = 'user_id'").select(F.col("value").alias("user_id"), "index")
-        versions = versions.join(own.withColumnRenamed("index", "field user_id"), "user_id", "left")
-        columns.append(F.col("`field user_id`"))
+        versions = versions.join(own.withColumnRenamed("index", OWN_INDEX), "user_id", "left")
+    columns = [
+        (column(OWN_INDEX) if field.name == "user_id" else _hashed(versions, field)).alias(f"field {n}")
+        for n, field in enumerate(fields)
+    ]
     schema = T.StructType([*versions.select(kept).schema.fields, T.StructField(output, T.ArrayType(T.IntegerType()))])
 
     def encode_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             parts = [np.zeros((batch.num_rows, 0), np.int32)]
-            for field in fields:
-                column, codes = batch.column(f"field {field.name}"), shared.value.get(field.name)
-                parts.append(encode_field(column, field.max_values, codes, bounds.get(field.name)))
+            for n, field in enumerate(fields):
+                values, codes = batch.column(f"field {n}"), shared.value.get(field.name)
+                parts.append(encode_field(values, field.max_values, codes, bounds.get(field.name)))
             passed = [batch.column(name) for name in kept]
             yield pa.RecordBatch.from_arrays([*passed, list_column(np.hstack(parts))], [*kept, output])
 
     return versions.select(*kept, *columns).mapInArrow(encode_batches, schema)
 
 
-def encode_field(column: pa.Array, width: int, codes: Codes | None, bounds: list[float] | None) -> np.ndarray:
-    """Encode one column [rows, width]: numbers by bounds, hashes by codes, and without either they are indices."""
-    if bounds is not None:
-        number = column.to_numpy(zero_copy_only=False)
-        place = np.searchsorted(np.asarray(bounds, float), number, side="right") + FIRST_INDEX
-        return np.where(np.isnan(number), UNKNOWN, place).astype(np.int32)[:, None]
-    if isinstance(column, pa.ListArray):
-        row, value = np.repeat(np.arange(len(column)), np.diff(column.offsets)), column.flatten().to_numpy()
-    else:
-        row, value = np.flatnonzero(column.is_valid()), column.drop_null().to_numpy()
-    if codes is not None:
-        place = np.minimum(np.searchsorted(codes.hashes, value), len(codes.hashes) - 1)
-        hit = codes.hashes[place] == value if len(codes.hashes) else np.zeros(len(value), bool)
-        row, value = row[hit], codes.indices[place[hit]]
-    nth = np.arange(len(row)) - np.searchsorted(row, row, side="left")
-    fits = nth < width
-    out = np.full((len(column), width), PADDING, np.int32)
-    out[row[fits], nth[fits]] = value[fits]
-    out[out[:, 0] < FIRST_INDEX, 0] = UNKNOWN
-    return out
-
-
 def _hashed(versions: DataFrame, field: ColumnField) -> Column:
-    column, buckets = F.col(f"`{field.name}`"), field.hash_buckets
+    value, buckets = column(field.name), field.hash_buckets
     if field.kind == "numeric":
-        return column
+        return value
 
-    def code(value: Column) -> Column:
-        return F.xxhash64(value) if buckets is None else hash_code(value, buckets)
+    def code(each: Column) -> Column:
+        return F.xxhash64(each) if buckets is None else hash_code(each, buckets)
 
     if isinstance(versions.schema[field.name].dataType, T.ArrayType):
-        return F.transform(column, code)
-    return F.when(column.isNotNull(), code(column))
+        return F.transform(value, code)
+    return F.when(value.isNotNull(), code(value))
 
 
 def _codes(vocabulary: DataFrame, fields: list[ColumnField]) -> dict[str, Codes]:
@@ -96,7 +70,7 @@ def _codes(vocabulary: DataFrame, fields: list[ColumnField]) -> dict[str, Codes]
         return {}
     number = F.array_position(F.array(*map(F.lit, names)), F.col("field")) - 1
     rows = vocabulary.select(number.cast("int").alias("number"), F.xxhash64("value").alias("hash"), "index")
-    table = rows.where("number >= 0").orderBy("number", "hash").toArrow()
+    table = rows.where("number >= 0").toArrow().sort_by([("number", "ascending"), ("hash", "ascending")])
     number, hashes, indices = (table[name].to_numpy() for name in ("number", "hash", "index"))
     edges = np.searchsorted(number, np.arange(len(names) + 1))
     return {

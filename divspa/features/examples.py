@@ -9,9 +9,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.arrow import list_column
-from divspa.config import Config, FeatureField
+from divspa.config import Config
+from divspa.encoding.timeline import Timeline, first_of_each, strongest_of, whole_users
+from divspa.features.settings import ClickLog, FeatureField
 from divspa.features.split import chosen_for_validation
-from divspa.features.timeline import Timeline, first_of_each, whole_users
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 # Moments whose histories are laid out at once, so that a user of a million clicks needs no gigabytes.
@@ -22,6 +23,8 @@ ASKED = "user_id string, user_key bigint, user_features array<int>, history arra
 EXAMPLE = (
     f"is_test boolean, is_last boolean, item_id string, item_index int, clicked_at timestamp, seen boolean, {ASKED}"
 )
+# What a click counts, and the place of its kind of event in the configuration; only where clicks differ in them.
+WORTH = {"weight": "float", "kind": "tinyint"}
 STATE = f"as_of string, clicked array<int>, {ASKED}"
 
 
@@ -45,7 +48,18 @@ def with_item_index(clicks: DataFrame, catalogue: DataFrame) -> DataFrame:
     return joined.withColumn("item_index", F.coalesce("item_index", F.lit(UNKNOWN)))
 
 
-def past_shape(config: Config, items: DataFrame) -> Shape:
+def with_worth(clicks: DataFrame, log: ClickLog) -> DataFrame:
+    """Clicks with `weight` and the place of their `kind` of event, where the log has them, and else without."""
+    if not log.is_weighted:
+        return clicks.drop("weight", "event")
+    worth = {"weight": F.coalesce("weight", F.lit(1.0)).cast("float")}
+    if log.kinds:
+        place = F.array_position(F.array(*map(F.lit, log.kinds)), F.col("event")) - 1
+        worth["kind"] = F.coalesce(place, F.lit(-1)).cast("tinyint")
+    return clicks.withColumns(worth).drop("event")
+
+
+def past_shape(config: Config, items: DataFrame, history_length: int) -> Shape:
     """Gather the item codes that the sequence fields need, from the encoded catalogue: O(items) bytes."""
     wanted = {sequence.of for sequence in config.features.sequences}
     codes = {ITEM_FIELD: None} | {
@@ -64,7 +78,7 @@ def past_shape(config: Config, items: DataFrame) -> Shape:
             matrices[name] = np.zeros((index.max() + 1, len(flat) // len(index)), np.int32)
             matrices[name][index] = flat.reshape(len(index), -1)
     return Shape(
-        config.features.history_length,
+        history_length,
         sum(field.max_values for field in config.user_columns),
         config.features.repeats == "first",
         tuple((sequence.max_values, matrices[sequence.of]) for sequence in config.features.sequences),
@@ -78,22 +92,28 @@ def user_timeline(clicks: DataFrame, users: DataFrame) -> DataFrame:
     each; every user has a version from the beginning of time, so features travel once and not with every click.
     """
     versions = users.select("user_key", F.col("valid_from").alias("at"), "user_id", "user_features")
-    events = clicks.select("user_key", F.col("clicked_at").alias("at"), "tie_break", "item_id", "item_index", "cutoff")
+    seen = "tie_break", "item_id", "item_index", "cutoff", *(name for name in WORTH if name in clicks.columns)
+    events = clicks.select("user_key", F.col("clicked_at").alias("at"), *seen)
     both = versions.unionByName(events, allowMissingColumns=True)
     return both.repartition("user_key").sortWithinPartitions(*ORDER)
 
 
-def build_examples(timeline: DataFrame, shape: Shape, validation: float) -> DataFrame:
+def build_examples(timeline: DataFrame, shape: Shape, validation: float, kinds: tuple[str, ...] = ()) -> DataFrame:
     """One row a positive, with the user's encoded fields and history as of the click, or as of the cutoff in test.
 
-    Histories hold clicks before the cutoff only. With `repeats: first` one row a user, item and side of the cutoff. For
-    a share of the users, the clicks of the last instant before the cutoff are the split `valid`, which no training
-    reads; a user of one instant stays in training.
+    Histories hold clicks before the cutoff only. With `repeats: first` one row a user, item and side of the cutoff,
+    which counts and is what the strongest of its clicks is. For a share of the users, the clicks of the last instant
+    before the cutoff are the split `valid`, which no training reads; a user of one instant stays in training.
     """
     held_out = F.col("is_last") & chosen_for_validation(validation)
-    split = F.when(F.col("is_test"), "test").when(held_out, "valid").otherwise("train").alias("split")
-    key = F.xxhash64("user_id", "item_id", F.unix_micros("clicked_at")).alias("example_id")
-    return _by_user(timeline, shape, example_rows, EXAMPLE).select("*", split, key).drop("is_test", "is_last")
+    split = F.when(F.col("is_test"), "test").when(held_out, "valid").otherwise("train")
+    key = F.xxhash64("user_id", "item_id", F.unix_micros("clicked_at"))
+    worth = "".join(f", {name} {kind}" for name, kind in WORTH.items() if name in timeline.columns)
+    rows = _by_user(timeline, shape, example_rows, EXAMPLE + worth)
+    weight = F.col("weight") if "weight" in rows.columns else F.lit(None).cast("float")
+    event = F.get(F.array(*map(F.lit, kinds)), F.col("kind").cast("int")) if kinds else F.lit(None).cast("string")
+    rows = rows.withColumns({"weight": weight, "event": event, "split": split, "example_id": key})
+    return rows.drop("is_test", "is_last", "kind")
 
 
 def user_states(timeline: DataFrame, shape: Shape) -> DataFrame:
@@ -170,13 +190,20 @@ def example_rows(users: Users, shape: Shape) -> Iterator[pa.RecordBatch]:
         kept_N &= first_of_each(2 * pair_N + is_test_N)
     is_last_N = ~is_test_N & users.ends_training()[row_N]
     cut_N = np.where(is_test_N, users.cutoff_cut_U[user_N], users.time.instant_R[row_N])
+    worth = [name for name in WORTH if name in clicks.schema.names]
+    strongest_N = np.arange(len(row_N))
+    if shape.first_only and "weight" in worth:
+        strongest_N = strongest_of(4 * pair_N + 2 * is_test_N + is_last_N, clicks.column("weight").to_numpy())
+    schema = EXAMPLE + "".join(f", {name} {WORTH[name]}" for name in worth)
     kept = np.flatnonzero(kept_N)
     for start in range(0, len(kept), BLOCK):
         block = kept[start : start + BLOCK]
         taken = clicks.take(pa.array(block))
         columns = [taken.column(name) for name in ("item_id", "item_index", "at")]
         lead = [pa.array(is_test_N[block]), pa.array(is_last_N[block]), *columns, pa.array(seen_N[block])]
-        yield _batch(lead + users.asked(cut_N[block], user_N[block], shape), EXAMPLE)
+        most = clicks.take(pa.array(strongest_N[block]))
+        last = [most.column(name) for name in worth]
+        yield _batch(lead + users.asked(cut_N[block], user_N[block], shape) + last, schema)
 
 
 def state_rows(users: Users, shape: Shape) -> Iterator[pa.RecordBatch]:

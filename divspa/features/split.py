@@ -1,12 +1,13 @@
 """Where training ends, for a log with times or for one with order only."""
 
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from divspa.config import Split
 from divspa.errors import InputError
+from divspa.features.settings import Split
 
 TRAINED_FOR_EACH_HELD_OUT = 20
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -23,6 +24,56 @@ def with_split(clicks: DataFrame, split: Split) -> DataFrame:
         cutoff = split.at if split.at is not None else _share_cutoff(clicks, split.test_share)
         clicks = clicks.withColumn("cutoff", F.lit(cutoff))
     return clicks.withColumn("split", F.when(F.col("clicked_at") < F.col("cutoff"), "train").otherwise("test"))
+
+
+def clicked_by(clicks: DataFrame) -> DataFrame:
+    """Everyone who clicked. One row a user: cutoff, first click, clicks before the cutoff and later, about how many
+    instants before it.
+    """
+    trained = F.col("split") == "train"
+    return clicks.groupBy("user_id", "user_key").agg(
+        F.max("cutoff").alias("cutoff"),
+        F.min("clicked_at").alias("first_click"),
+        F.count(F.when(trained, True)).alias("train_clicks"),
+        F.count(F.when(~trained, True)).alias("test_clicks"),
+        F.approx_count_distinct(F.when(trained, F.col("clicked_at"))).alias("train_instants"),
+    )
+
+
+@dataclass(frozen=True)
+class Span:
+    """How many users and clicks lie on either side of the cutoff; the newest cutoff, where users differ in theirs."""
+
+    users: int
+    trained_users: int
+    most_of_one: int
+    train_clicks: int
+    test_clicks: int
+    train_instants: int
+    cutoff: datetime
+
+    @classmethod
+    def of(cls, people: DataFrame, ds: date) -> "Span":
+        """Raises InputError when no click lies before the cutoff."""
+        own = F.when(F.col("cutoff") < F.lit(FOREVER), F.col("cutoff"))
+        ends = F.unix_micros(F.max(own)), F.min("first_click").cast("string")
+        sums = F.sum("train_clicks"), F.sum("test_clicks"), F.sum("train_instants"), *ends
+        own_clicks = F.col("train_clicks") + F.col("test_clicks")
+        counts = F.count("*"), F.count_if(F.col("train_clicks") > 0), F.max(own_clicks)
+        users, trained, most, train, test, instants, cutoff, first = people.agg(*counts, *sums).head()  # pyright: ignore[reportGeneralTypeIssues]
+        if not train:
+            raise InputError(
+                "No click lies before the cutoff, so there is nothing to learn from",
+                found=f"the first click at {first}",
+                remedy="mend `split` in the configuration, or choose a later day",
+            )
+        day_end = datetime.combine(ds + timedelta(days=1), datetime.min.time(), UTC)
+        newest = day_end if cutoff is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cutoff)
+        return cls(users, trained, most, train, test, instants, newest)
+
+    def validation_share(self, events: int) -> float:
+        """The share of the users to hold out for about so many validation events."""
+        return validation_share(self.train_clicks, self.train_instants, self.trained_users, events)
 
 
 def validation_share(train_clicks: int, train_instants: int, trained_users: int, events: int) -> float:
@@ -60,7 +111,7 @@ def _share_cutoff(clicks: DataFrame, test_share: float) -> datetime:
 
 
 def _first_after(clicks: DataFrame, bucket: Column, wanted: float) -> datetime:
-    counts = clicks.groupBy(bucket.alias("bucket")).count().orderBy("bucket").toPandas()
+    counts = clicks.groupBy(bucket.alias("bucket")).count().toPandas().sort_values("bucket")
     before = counts["count"].cumsum() - counts["count"]
     enough = counts.loc[before >= wanted, "bucket"]
     cutoff = enough.iloc[0] if len(enough) else counts["bucket"].iloc[-1]

@@ -8,8 +8,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from divspa.config import ColumnField, SequenceField
 from divspa.errors import ConfigError
+from divspa.features.settings import ColumnField, SequenceField
+from divspa.lake.driver_rows import of_driver
+from divspa.sources.expressions import column
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
 
 # Quantiles are taken over about so many rows, chosen by a hash of their id.
@@ -20,9 +22,17 @@ Bounds = dict[str, list[float]]
 
 
 def count_items(train: DataFrame, min_count: int) -> DataFrame:
-    """field, value, count of the items clicked before the cutoff."""
-    counts = train.groupBy(F.col("item_id").alias("value")).agg(F.count("*").alias("count"))
-    return counts.where(F.col("count") >= min_count).select(F.lit(ITEM_FIELD).alias("field"), "value", "count")
+    """field, value, count, train_clicks of the items clicked before the cutoff; `count` adds up weights, 1 at least.
+
+    Weights are summed as whole thousandths, so that no order of the rows changes a sum.
+    """
+    thousandths = F.round(F.coalesce("weight", F.lit(1.0)) * 1000).cast("bigint")
+    counts = train.groupBy(F.col("item_id").alias("value")).agg(
+        F.count("*").alias("train_clicks"),
+        F.greatest(F.round(F.sum(thousandths) / 1000), F.lit(1)).cast("bigint").alias("count"),
+    )
+    kept = counts.where(F.col("train_clicks") >= min_count)
+    return kept.select(F.lit(ITEM_FIELD).alias("field"), "value", "count", "train_clicks")
 
 
 def count_values(versions: DataFrame, fields: tuple[ColumnField, ...]) -> DataFrame:
@@ -48,9 +58,9 @@ def count_buckets(versions: DataFrame, fields: tuple[ColumnField, ...], bounds: 
         for field in numeric
         for place, bound in enumerate([-np.inf, *bounds[field.name]])
     ]
-    buckets = spark.createDataFrame(lowest, "field string, value string, index int")
+    buckets = of_driver(spark, lowest, "field string, value string, index int")
     counts = _counted(
-        versions, [(field.name, _numeric_bucket(F.col(f"`{field.name}`"), bounds[field.name])) for field in numeric]
+        versions, [(field.name, _numeric_bucket(column(field.name), bounds[field.name])) for field in numeric]
     )
     counts = counts.withColumn("distinct", F.lit(None).cast("bigint"))
     for field in hashed:
@@ -74,29 +84,27 @@ def hash_code(value: Column, buckets: int) -> Column:
 def index_values(counts: DataFrame, previous: DataFrame | None) -> DataFrame:
     """Give every (field, value) its index: the one it had, or the next free one, most frequent first.
 
-    One row a field and value of this day or an earlier one; `previous` is the vocabulary of the day before. Adds
-    `previous_count`, null for a new value.
+    One row a field and value of this day or an earlier one, which is counted 0 times where this one lacks it;
+    `previous` is the vocabulary of the day before. Adds `previous_count`, null for a new value.
     """
+    told = ["count", *(name for name in counts.columns if name not in ("field", "value", "count"))]
     if previous is None:
         empty = {"index": F.lit(None).cast("int"), "previous_count": F.lit(None).cast("bigint")}
         known, first_free = counts.withColumns(empty), F.lit(FIRST_INDEX)
     else:
         past = previous.select("field", "value", "index", F.col("count").alias("previous_count"))
-        known = counts.join(past, ["field", "value"], "full_outer").fillna(0, ["count"])
+        known = counts.join(past, ["field", "value"], "full_outer").fillna(0, told)
         first_free = F.coalesce(F.max("index").over(Window.partitionBy("field")) + 1, F.lit(FIRST_INDEX))
     newest_last = Window.partitionBy("field").orderBy(F.col("index").isNotNull(), F.desc("count"), "value")
     fresh = first_free + F.row_number().over(newest_last) - 1
     index = F.coalesce("index", fresh).cast("int").alias("index")
-    return known.select("field", "value", index, "count", "previous_count")
+    return known.select("field", "value", index, *told, "previous_count")
 
 
 def copy_for(sequences: tuple[SequenceField, ...], vocabulary: DataFrame) -> DataFrame:
     """The values of the sequence fields: those of the item fields that they follow, under their own name."""
-    copies = [
-        vocabulary.where(F.col("field") == sequence.of).withColumn("field", F.lit(sequence.name))
-        for sequence in sequences
-    ]
-    return reduce(DataFrame.unionByName, copies, vocabulary)
+    copies = (F.when(F.col("field") == sequence.of, sequence.name) for sequence in sequences)
+    return vocabulary.withColumn("field", F.explode(F.array_compact(F.array("field", *copies))))
 
 
 def numeric_bounds(versions: DataFrame, fields: tuple[ColumnField, ...], kept: DataFrame | None) -> Bounds:
@@ -144,10 +152,11 @@ def _changed(field: str, option: str, kept: str, given: str) -> ConfigError:
 def _quantiles(versions: DataFrame, fields: list[ColumnField]) -> Bounds:
     names, rows = [field.name for field in fields], versions.count()
     chosen = F.pmod(F.xxhash64(versions.columns[0]), F.lit(rows)) < LEARNED_FROM
-    table = (versions.where(chosen) if rows > LEARNED_FROM else versions).select(names).toArrow()
+    table = (versions.where(chosen) if rows > LEARNED_FROM else versions).select(*map(column, names)).toArrow()
     bounds: Bounds = {field.name: [] for field in fields}
     for field in fields:
         values, parts = table[field.name].drop_null().to_numpy(), field.quantiles or 1
+        values = values[np.isfinite(values)]  # the lowest bucket is minus infinity's already
         if len(values):
             learned = np.quantile(values, np.arange(1, parts) / parts, method="inverted_cdf")
             bounds[field.name] = np.unique(learned).tolist()
@@ -162,7 +171,7 @@ def _numeric_bucket(number: Column, bounds: list[float]) -> Column:
 
 def _counted(versions: DataFrame, columns: list[tuple[str, Column]]) -> DataFrame:
     """field, index, count of single-valued columns."""
-    pairs = [F.struct(F.lit(name).alias("field"), column.cast("int").alias("index")) for name, column in columns]
+    pairs = [F.struct(F.lit(name).alias("field"), index.cast("int").alias("index")) for name, index in columns]
     kind = "array<struct<field:string,index:int>>"
     entries = versions.select(F.explode(F.array(*pairs).cast(kind)).alias("entry")).select("entry.*")
     return entries.where("index IS NOT NULL").groupBy("field", "index").agg(F.count("*").alias("count"))
@@ -173,9 +182,9 @@ def _distinct_values(versions: DataFrame, fields: tuple[ColumnField, ...]) -> Da
     kind = "array<struct<field:string,value:string>>"
     pairs = [F.array().cast(kind)]
     for field in fields:
-        column = F.col(f"`{field.name}`")
+        value = column(field.name)
         several = isinstance(versions.schema[field.name].dataType, T.ArrayType)
-        values = F.coalesce(column, F.array().cast("array<string>")) if several else F.array(column)
+        values = F.coalesce(value, F.array().cast("array<string>")) if several else F.array(value)
         pairs.append(F.transform(values, _named(field.name)))
     flat = versions.select(F.explode(F.flatten(F.array(*pairs))).alias("entry")).select("entry.*")
     return flat.where("value IS NOT NULL").groupBy("field", "value").agg(F.count("*").alias("count"))

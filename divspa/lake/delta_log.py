@@ -1,18 +1,26 @@
 """What Delta's log says of a table: versions and rows, without a scan; Delta's own history costs a Spark job."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from divspa.storage import read_file
+from divspa.errors import LOG
+from divspa.storage import listed, read_file, remove
 
 
 def version_of(rows: DataFrame) -> int:
     """The version that a table just loaded, and not yet transformed, is read at."""
     return _file_index(rows).getSnapshot().version()
+
+
+def property_of(rows: DataFrame, name: str) -> str | None:
+    """A property of a table just loaded; None where it has none of the name."""
+    found = _file_index(rows).getSnapshot().metadata().configuration().get(name)
+    return str(found.get()) if found.isDefined() else None
 
 
 def rows_in(rows: DataFrame, partition: Mapping[str, object]) -> int | None:
@@ -29,13 +37,46 @@ def rows_in(rows: DataFrame, partition: Mapping[str, object]) -> int | None:
 
 
 def rows_written(table_path: str, version: int) -> int | None:
-    """How many rows the commit of a version wrote, as it says itself; None when it says nothing."""
-    commit = read_file(f"{table_path}/_delta_log/{version:020}.json")
+    """How many rows the commit of a version wrote, as it says itself; None when it says nothing.
+
+    0 where it made the table, as Delta adds no version for an append of nothing.
+    """
+    commit = read_file(f"{table_path}/{LOG}/{version:020}.json")
     for line in commit.splitlines():
         if b'"commitInfo"' in line and (info := json.loads(line).get("commitInfo")):
+            if info.get("operation") == "CREATE TABLE":
+                return 0
             written = info.get("operationMetrics", {}).get("numOutputRows")
             return None if written is None else int(written)
     return None
+
+
+def forget_older_entries(spark: SparkSession, path: str, name: str) -> None:
+    """Leave of a table's log only what its newest version needs, as entries hold the least and greatest ids of files.
+
+    A version that changes nothing is added, whose checkpoint remembers no removed file; older versions cannot be read
+    any more. Nobody else may write meanwhile.
+    """
+    at_once = {"delta.deletedFileRetentionDuration": "interval 0 hours", "delta.checkpointInterval": "1"}
+    settings = ", ".join(f"'{key}' = '{value}'" for key, value in at_once.items())
+    names = ", ".join(f"'{key}'" for key in at_once)
+    spark.sql(f"ALTER TABLE {name} SET TBLPROPERTIES ({settings})")
+    newest = max(number for file, number in _entries(path) if ".checkpoint." in file)
+    for file, number in _entries(path):
+        if number < newest:
+            remove(f"{path}/{LOG}/{file}")
+    spark.sql(f"ALTER TABLE {name} UNSET TBLPROPERTIES ({names})")
+
+
+def oldest_version(path: str) -> int:
+    """The first version of which a table's log has an entry."""
+    return min((number for _, number in _entries(path)), default=0)
+
+
+def _entries(path: str) -> list[tuple[str, int]]:
+    """The files of a table's log that are of one version, and which."""
+    named = [(entry.name, re.match(r"\.?(\d{20})\.", entry.name)) for entry in listed(f"{path}/{LOG}")]
+    return [(name, int(found[1])) for name, found in named if found is not None]
 
 
 def _file_index(rows: DataFrame) -> Any:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from divspa.config import Config, fingerprint
+from divspa.config import Config
 from divspa.errors import one_line
 from divspa.lake.tables import Lake
 from divspa.lake.traffic import Traffic
@@ -41,7 +41,7 @@ def recorded(lake: Lake, config: Config, run: Run) -> Iterator[None]:
     jvm: Any = lake.spark._jvm
     processes = ("self", jvm.java.lang.ProcessHandle.current().pid())
     row = {**asdict(run), "started_at": datetime.now(UTC), "application_id": context.applicationId}
-    row |= {"code_version": version("divspa"), "settings_hash": fingerprint(config)}
+    row |= {"code_version": version("divspa"), "settings_hash": config.hash}
     lake.traffic = traffic = Traffic()
     context.setJobGroup(run.run_id, f"{run.stage} {run.ds}")
     lake.spark.conf.set(TAG, run.run_id)

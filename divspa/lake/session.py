@@ -15,8 +15,10 @@ from pyspark import SparkConf, SparkContext
 from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 
-from divspa.config import Spark
 from divspa.errors import ConfigError, SetupError, one_line
+from divspa.lake.held import FORGETS_PLANS
+from divspa.lake.privacy import before_java, file_modes, on_loopback, redaction
+from divspa.lake.settings import LEAST_MEMORY, Spark
 from divspa.storage import S3, is_s3, make_folder
 
 DELTA = {
@@ -25,6 +27,17 @@ DELTA = {
 }
 
 S3A = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+# What pays for itself over many rows alone: queries compiled to Java, and planned anew by what their first stages show.
+FOR_FEW_ROWS = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+# Java's second compiler, and a collector of several threads.
+JAVA_FOR_FEW_ROWS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# Where a user may have chosen options of Java.
+JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "PYSPARK_SUBMIT_ARGS")
+
 CREDENTIALS = (
     "org.apache.hadoop.fs.s3a.TemporaryAWSCredentialsProvider",
     "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
@@ -51,9 +64,15 @@ def spark_session(
     packages = [] if running else _packages(needs_s3)
     if running:
         _require_classes(needs_s3)
+        if SparkContext._active_spark_context is None:
+            given = SparkConf()
+            options |= on_loopback(given.get("spark.master", settings.master) or settings.master, given.contains)
     else:
         require_java()
-        options |= {"spark.master": settings.master, "spark.driver.memory": settings.driver_memory}
+        options |= before_java(settings.master)
+        if settings.small_log and _is_one_process(settings.master) and not _java_is_chosen():
+            options["spark.driver.defaultJavaOptions"] += f" {JAVA_FOR_FEW_ROWS}"
+        options |= {"spark.master": settings.master, "spark.driver.memory": settings.driver_memory or LEAST_MEMORY}
         if packages:
             options["spark.jars.packages"] = ",".join(packages)
     if event_log and not (running and SparkConf().contains("spark.eventLog.enabled")):
@@ -64,7 +83,30 @@ def spark_session(
     with _alone_where(packages):
         spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
+    if settings.small_log:
+        _plan_for_few_rows(spark)
     return spark
+
+
+def _plan_for_few_rows(spark: SparkSession) -> None:
+    """Set, for this session alone, what spares planning; Spark's own options only where nobody has set any of these."""
+    given = spark.sparkContext.getConf()
+    if _is_one_process(given.get("spark.master", "")):
+        spark.conf.set(FORGETS_PLANS, "true")
+        if not any(map(given.contains, FOR_FEW_ROWS)):
+            for key, value in FOR_FEW_ROWS.items():
+                spark.conf.set(key, value)
+
+
+def _is_one_process(master: str) -> bool:
+    return master == "local" or master.startswith("local[")
+
+
+def _java_is_chosen() -> bool:
+    """Whether somebody has chosen a compiler or collector, beside which ours might keep Java from starting."""
+    defaults = Path(os.environ.get("SPARK_CONF_DIR") or Path(_find_spark_home(), "conf"), "spark-defaults.conf")
+    told = [os.environ.get(name, "") for name in JAVA_OPTIONS] + ([defaults.read_text()] if defaults.exists() else [])
+    return any("-XX:" in text for text in told)
 
 
 def require_java() -> None:
@@ -87,16 +129,20 @@ def _session_options(settings: Spark) -> dict[str, str]:
     return {
         **DELTA,
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": str(settings.partitions),
+        "spark.sql.shuffle.partitions": str(settings.tasks),
+        # Fields and columns of users may differ from each other, and from ours, by case alone.
+        "spark.sql.caseSensitive": "true",
         "spark.ui.showConsoleProgress": "false",
         # Each Delta commit would otherwise read the log with 50 tasks.
-        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "1" if settings.small_log else "2",
         # A task that meets both splits of a day writes two files at once instead of sorting its rows by split.
         "spark.sql.maxConcurrentOutputFileWriters": "8",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
         "spark.sql.sources.default": "delta",
         "spark.sql.debug.maxToStringFields": "200",
+        **redaction(),
+        **file_modes(),
     }
 
 

@@ -1,6 +1,7 @@
 """Delta tables that are created from their contract, read by day, and replaced a day at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date
 from pathlib import PurePosixPath
@@ -12,10 +13,16 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.errors import ContractError, MissingTableError
-from divspa.lake.delta_log import rows_in, rows_written, version_of
+from divspa.lake.conflicts import retried
+from divspa.lake.damage import damage_named, require_whole_entry
+from divspa.lake.delta_log import property_of, rows_in, rows_written, version_of
+from divspa.lake.driver_rows import of_driver
+from divspa.lake.lease import Lease
 from divspa.lake.traffic import Traffic
 from schemas.contract import Table
 
+# The property of a table that holds the version of its contract.
+CONTRACT = "divspa.contract"
 BROKEN = ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "DELTA_VIOLATE_CONSTRAINT", "DELTA_REPLACE_WHERE_MISMATCH")
 
 
@@ -24,37 +31,41 @@ class Lake:
 
     Everything a job writes goes through `replace_day`, so that a killed job can run again with the same result; only a
     log, and what was made elsewhere, is appended.
-    `traffic` keeps what was read and written since it was last set anew.
+    `traffic` keeps what was read and written since it was last set anew. Nothing is written without the `lease`, where
+    one was taken; a commit that loses against another run's is tried again.
     """
 
     def __init__(self, spark: SparkSession, root: str) -> None:
         self.spark = spark
         self.root = root.rstrip("/")
         self.traffic = Traffic()
+        self.lease: Lease | None = None
+        self._counted: dict[tuple, int | None] = {}
 
     def path(self, table: Table) -> str:
         return f"{self.root}/{table.name}"
 
+    def name(self, table: Table) -> str:
+        """The table in SQL."""
+        return "delta.`" + self.path(table).replace("`", "``") + "`"
+
     def exists(self, table: Table) -> bool:
-        return DeltaTable.isDeltaTable(self.spark, self.path(table))
+        with damage_named(self.path(table)):
+            return DeltaTable.isDeltaTable(self.spark, self.path(table))
 
     def version(self, table: Table) -> int:
         """The newest Delta version. Raises MissingTableError when the table was never written."""
-        return version_of(self.read(table))
+        return version_of(self._loaded(table))
 
     def read(self, table: Table, version: int | None = None) -> DataFrame:
-        """All days, optionally at a pinned version."""
-        self._require(table)
-        reader = self.spark.read.format("delta")
-        rows = (reader.option("versionAsOf", version) if version is not None else reader).load(self.path(table))
-        self.traffic.saw_version(table.name, version_of(rows))
-        return rows
+        """All days, optionally at a pinned version; columns that the contract has since been given are null."""
+        return with_new_columns(self._loaded(table, version), table)
 
     def read_day(self, table: Table, ds: date, version: int | None = None, **partition: object) -> DataFrame:
         """One day, or a partition of it. Raises MissingTableError when an earlier stage has not written it."""
-        scope, whole = {"ds": ds, **partition}, self.read(table, version)
-        day = whole.where(_matches(scope))
-        rows = rows_in(whole, scope) if scope.keys() <= set(table.partitioned_by) else None
+        scope, whole = {"ds": ds, **partition}, self._loaded(table, version)
+        day = with_new_columns(whole, table).where(_matches(scope))
+        rows = self._rows_in(table, whole, scope) if scope.keys() <= set(table.partitioned_by) else None
         self.traffic.saw_rows(table.name, scope, rows)
         if rows == 0 or (rows is None and day.isEmpty()):
             named = ", ".join(f"{key}={value}" for key, value in scope.items())
@@ -88,15 +99,31 @@ class Lake:
         """
         scope = {"ds": ds} | partition
         rows = rows.withColumns({key: F.lit(value) for key, value in scope.items()})
+        self._replace(table, rows, _predicate(scope), scope, unique=unique)
+
+    def replace_days(self, table: Table, rows: DataFrame, days: Iterable[date]) -> None:
+        """Replace several days in one commit; `rows` have ds. Raises ContractError as `replace_day` does."""
+        named = ", ".join(_quoted(day.isoformat()) for day in sorted(days))
+        self._replace(table, rows, f"ds IN ({named})", {"ds": named}, unique=False)
+
+    def days_after(self, table: Table, ds: date) -> list[date]:
+        """The later days that a table holds, in order; none where there is no table."""
+        if not self.exists(table):
+            return []
+        days = self.read(table).where(F.col("ds") > F.lit(ds)).select("ds").distinct().collect()
+        return sorted(day for (day,) in days)
+
+    def _replace(self, table: Table, rows: DataFrame, where: str, scope: Mapping[str, object], *, unique: bool) -> None:
         rows = _conform(rows, table)
-        self._create(table)
+        new = self._create(table)
         try:
             if not unique:
                 with described(self.spark, f"check {table.name}"):
-                    _require_unique(rows.persist(), table, scope)
-            with described(self.spark, f"write {table.name}"):
-                writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", _predicate(scope))
-                writer.save(self.path(table))
+                    _require_unique(rows.persist(), table, where)
+            writer = rows.write.format("delta")
+            # A table made just now has nothing to be looked through, and no other run writes this day.
+            writer = writer.mode("append") if new else writer.mode("overwrite").option("replaceWhere", where)
+            self._commit(table, f"write {table.name}", lambda: writer.save(self.path(table)))
             version = version_of(self.spark.read.format("delta").load(self.path(table)))
             self.traffic.wrote(table.name, version, scope, rows_written(self.path(table), version))
         except PySparkException as error:
@@ -109,38 +136,96 @@ class Lake:
 
         Raises ContractError as `replace_day` does.
         """
-        self.replace_day(table, self._of_driver(table, rows, {"ds", *partition}), ds, unique=False, **partition)
+        rows, scope = list(rows), {"ds": ds, **partition}
+        _require_unique_on_driver(rows, table, scope)
+        self.replace_day(table, self._of_driver(table, rows, scope), ds, unique=True, **partition)
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Add few rows, of any days, that the table does not have. Raises ContractError when a column is missing."""
         self._create(table)
-        new = _conform(rows, table)
-        with described(self.spark, f"write {table.name}"):
-            new.coalesce(1).write.format("delta").mode("append").save(self.path(table))
+        writer = _conform(rows, table).coalesce(1).write.format("delta").mode("append")
+        self._commit(table, f"write {table.name}", lambda: writer.save(self.path(table)))
 
     def append_with(self, table: Table, rows: Iterable[tuple], ds: date) -> None:
         """Add rows of the driver to a day of a table that is a log: the contract's columns in order, less ds."""
-        self.append(table, self._of_driver(table, rows, {"ds"}).withColumn("ds", F.lit(ds)))
+        self.append(table, self._of_driver(table, rows, ["ds"]).withColumn("ds", F.lit(ds)))
 
-    def _of_driver(self, table: Table, rows: Iterable[tuple], left_out: set[str]) -> DataFrame:
-        columns = [column for column in table.columns if column.name not in left_out]
-        return self.spark.createDataFrame(list(rows), ", ".join(f"`{column.name}` {column.type}" for column in columns))
+    def _of_driver(self, table: Table, rows: Iterable[tuple], left_out: Container[str]) -> DataFrame:
+        columns = [f"`{column.name}` {column.type}" for column in table.columns if column.name not in left_out]
+        return of_driver(self.spark, rows, ", ".join(columns))
 
-    def _create(self, table: Table) -> None:
+    def _commit(self, table: Table, what: str, action: Callable[[], object]) -> None:
+        if self.lease is not None:
+            self.lease.require()
+        with described(self.spark, what):
+            retried(table.name, action)
+
+    def _loaded(self, table: Table, version: int | None = None) -> DataFrame:
+        self._require(table)
+        reader = self.spark.read.format("delta")
+        with damage_named(self.path(table)):
+            rows = (reader.option("versionAsOf", version) if version is not None else reader).load(self.path(table))
+        found = version_of(rows)
+        if version is None:
+            require_whole_entry(self.path(table), found)
+        self.traffic.saw_version(table.name, found)
+        return rows
+
+    def _rows_in(self, table: Table, whole: DataFrame, scope: Mapping[str, object]) -> int | None:
+        """The rows of a partition of a table just loaded, counted once for each version."""
+        part = table.name, version_of(whole), frozenset(scope.items())
+        if part not in self._counted:
+            self._counted[part] = rows_in(whole, scope)
+        return self._counted[part]
+
+    def _create(self, table: Table) -> bool:
+        """Make the table where there is none, or give it its contract's new columns; True when it was made."""
         if self.exists(table):
-            return
+            self._bring_up_to_date(table)
+            return False
         columns = ",\n".join(
             f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {_quoted(c.comment)}"
             for c in table.columns
         )
-        properties = {"delta.enableDeletionVectors": "false"}
+        properties = {"delta.enableDeletionVectors": "false", CONTRACT: str(table.version)}
         properties |= {f"delta.constraints.{name}": check for name, check in table.checks.items()}
         listed = ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in properties.items())
-        self.spark.sql(
-            f"CREATE TABLE IF NOT EXISTS delta.`{self.path(table)}` ({columns}) USING DELTA "
+        create = (
+            f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({columns}) USING DELTA "
             f"PARTITIONED BY ({', '.join(table.partitioned_by)}) COMMENT {_quoted(table.grain)} "
             f"TBLPROPERTIES ({listed})"
         )
+        self._commit(table, f"create {table.name}", lambda: self.spark.sql(create))
+        return True
+
+    def _bring_up_to_date(self, table: Table) -> None:
+        """Give a table that an earlier divspa made the columns that its contract has since been given, and its version.
+
+        Raises ContractError for a column that may not be null, which no old row could have, and for a table of a later
+        contract, which other rows would break.
+        """
+        rows = self.spark.read.format("delta").load(self.path(table))
+        kept = property_of(rows, CONTRACT)
+        if int(kept or 0) > table.version:
+            raise ContractError(
+                f"The table {table.name} in {self.root} was written by a later divspa",
+                expected=f"contract version {table.version} at most",
+                found=kept or "",
+                remedy="update divspa",
+            )
+        new = [column for column in table.columns if column.name not in rows.columns]
+        if hard := [column.name for column in new if not column.nullable]:
+            raise ContractError(
+                f"The table {table.name} in {self.root} is of an earlier version and lacks {', '.join(hard)}",
+                remedy="begin a new lake, or remove the table and make its days again",
+            )
+        if new:
+            added = ", ".join(f"`{c.name}` {c.type} COMMENT {_quoted(c.comment)}" for c in new)
+            add = f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})"
+            self._commit(table, f"add columns to {table.name}", lambda: self.spark.sql(add))
+        if kept != str(table.version):
+            told = f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ({_quoted(CONTRACT)} = '{table.version}')"
+            self._commit(table, f"say the contract of {table.name}", lambda: self.spark.sql(told))
 
     def _require(self, table: Table) -> None:
         if not self.exists(table):
@@ -165,6 +250,12 @@ def described(spark: SparkSession, what: str) -> Iterator[None]:
 def local_path(url: str) -> str:
     """A `file:` URL as a path; any other URL as it is."""
     return str(PurePosixPath("/") / url.removeprefix("file:").lstrip("/")) if url.startswith("file:") else url
+
+
+def with_new_columns(rows: DataFrame, table: Table) -> DataFrame:
+    """Rows of an earlier version, with null in the columns that the contract has since been given."""
+    new = [column for column in table.columns if column.nullable and column.name not in rows.columns]
+    return rows.withColumns({column.name: F.lit(None).cast(column.type) for column in new}) if new else rows
 
 
 def _matches(scope: Mapping[str, object]) -> Column:
@@ -193,15 +284,27 @@ def _conform(rows: DataFrame, table: Table) -> DataFrame:
     return rows.select([F.col(column.name).cast(column.type).alias(column.name) for column in table.columns])
 
 
-def _require_unique(rows: DataFrame, table: Table, scope: Mapping[str, object]) -> None:
-    repeated = rows.groupBy(*table.key).count().where("count > 1").first()
+def _require_unique(rows: DataFrame, table: Table, where: str) -> None:
+    repeated = rows.groupBy("ds", *table.key).count().where("count > 1").first()
     if repeated is not None:
-        key = ", ".join(f"{name}={repeated[name]}" for name in table.key)
-        raise ContractError(
-            f"The rows for {table.name} repeat a key ({_predicate(scope)})",
-            expected=f"one row for each {', '.join(table.key)}",
-            found=f"{repeated['count']} rows for {key}",
-        )
+        raise _repeated(table, where, {name: repeated[name] for name in table.key}, repeated["count"])
+
+
+def _require_unique_on_driver(rows: list[tuple], table: Table, scope: Mapping[str, object]) -> None:
+    names = [name for name in table.column_names if name not in scope]
+    places = {name: names.index(name) for name in table.key if name not in scope}
+    counts = Counter(tuple(row[place] for place in places.values()) for row in rows)
+    for key, count in counts.most_common(1):
+        if count > 1:
+            raise _repeated(table, _predicate(scope), dict(zip(places, key, strict=True)), count)
+
+
+def _repeated(table: Table, where: str, key: Mapping[str, object], count: int) -> ContractError:
+    return ContractError(
+        f"The rows for {table.name} repeat a key ({where})",
+        expected=f"one row for each {', '.join(table.key)}",
+        found=f"{count} rows for {', '.join(f'{name}={value}' for name, value in key.items())}",
+    )
 
 
 def _as_contract_error(error: PySparkException, table: Table) -> Exception:

@@ -7,10 +7,10 @@ from datetime import date
 
 import safetensors.torch
 
-from divspa.config import Model
-from divspa.errors import MissingTableError
+from divspa.errors import DamagedError, MissingTableError
 from divspa.models.layout import Layout
 from divspa.models.registry import build_model
+from divspa.models.settings import Model
 from divspa.models.two_tower import TwoTowerModule
 from divspa.storage import read_file, write_file
 
@@ -50,15 +50,37 @@ class Checkpoint:
 
     @classmethod
     def load(cls, folder: str) -> "Checkpoint":
-        """Read what `save` wrote. Raises MissingTableError when there is no checkpoint."""
+        """Read what `save` wrote. Raises MissingTableError when there is no checkpoint, DamagedError when it is cut."""
+        description, weights = _read(folder, DESCRIPTION), _read(folder, WEIGHTS)
         try:
-            described = json.loads(read_file(f"{folder}/{DESCRIPTION}"))
-            weights = read_file(f"{folder}/{WEIGHTS}")
-        except FileNotFoundError as error:
-            raise MissingTableError(
-                f"There is no checkpoint in {folder}", remedy="run the training stage for this day first"
-            ) from error
-        return cls(Model.model_validate(described["model"]), Layout.model_validate(described["layout"]), weights)
+            described = json.loads(description)
+            model, layout = Model.model_validate(described["model"]), Layout.model_validate(described["layout"])
+            version = str(described["version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise _damaged(f"{folder}/{DESCRIPTION}", "a description of a model", "cut or garbage") from error
+        checkpoint = cls(model, layout, weights)
+        if checkpoint.version != version:
+            found = f"{checkpoint.version} of {len(weights)} bytes"
+            raise _damaged(f"{folder}/{WEIGHTS}", f"weights of version {version}", found)
+        return checkpoint
+
+
+def _read(folder: str, name: str) -> bytes:
+    try:
+        return read_file(f"{folder}/{name}")
+    except FileNotFoundError as error:
+        raise MissingTableError(
+            f"There is no whole checkpoint in {folder}",
+            found=f"no file {name}",
+            remedy="run the training stage for this day first",
+        ) from error
+
+
+def _damaged(file: str, expected: str, found: str) -> DamagedError:
+    stage = "train_divspa" if f"/model={DIVSPA}/" in file else "train_base"
+    return DamagedError(
+        f"The file {file} is damaged", expected=expected, found=found, remedy=f"run `{stage}` of its day again"
+    )
 
 
 def checkpoint_folder(lake_root: str, ds: date, model: str) -> str:

@@ -7,13 +7,13 @@ import torch
 from divspa.models.embeddings import mlp
 from divspa.models.fm import FM
 from divspa.models.layout import Layout
-from divspa.models.two_tower import TowerSettings
+from divspa.models.two_tower import Layers, TowerSettings
 
 
 class DeepFMSettings(TowerSettings):
     """Sizes of the layers between the embeddings and the deep part's vectors."""
 
-    hidden: tuple[int, ...] = (64,)
+    hidden: Layers = (64,)
 
 
 class DeepFM(FM):

@@ -1,5 +1,6 @@
 """Embeddings of sparse fields and of item histories, shared by every model; their gradients are sparse."""
 
+import warnings
 from itertools import accumulate, pairwise
 
 import torch
@@ -96,7 +97,10 @@ def mlp(sizes: list[int], *, silent: bool = False) -> nn.Sequential:
     Silent layers beside a residual let a tower begin as its embeddings and learn what to add to them, which was both
     faster and better than random layers (docs/measured.md).
     """
-    linear = [nn.Linear(inner, outer) for inner, outer in pairwise(sizes)]
+    with warnings.catch_warnings():
+        # Without user fields the first layer reads nothing, of which torch would tell at every training.
+        warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+        linear = [nn.Linear(inner, outer) for inner, outer in pairwise(sizes)]
     if silent:
         silence(linear[-1])
     between = [part for layer in linear[:-1] for part in (layer, nn.ReLU())]

@@ -1,15 +1,16 @@
 """Every model by its name in the configuration."""
 
-from divspa.config import Model, validate_section
 from divspa.errors import ConfigError
 from divspa.models.autoint import AutoInt
 from divspa.models.deepfm import DeepFM
 from divspa.models.fm import FM
 from divspa.models.layout import Layout
 from divspa.models.rfm import RFM
+from divspa.models.settings import Model
 from divspa.models.two_tower import TowerSettings, TwoTowerModule
 from divspa.models.ufnrec import UFNRec
 from divspa.models.youtube_dnn import YoutubeDNN
+from divspa.settings import validate_section
 
 MODELS: dict[str, type[TwoTowerModule]] = {
     "fm": FM,

@@ -8,15 +8,17 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from divspa.config import Section
 from divspa.models.embeddings import FieldEmbeddings, HistoryWeights, ItemEmbeddings
 from divspa.models.layout import Layout
+from divspa.settings import Section
+
+Layers = tuple[Annotated[int, Field(ge=1, le=1 << 16)], ...]
 
 
 class TowerSettings(Section):
     """What every model has: the size of an embedding, and how past items count: by recency or all alike."""
 
-    dim: Annotated[int, Field(ge=1)] = 32
+    dim: Annotated[int, Field(ge=1, le=1 << 14)] = 32
     pooling: Literal["recency", "mean"] = "recency"
 
 

@@ -6,13 +6,13 @@ import torch
 
 from divspa.models.embeddings import mlp, unit_length
 from divspa.models.layout import Layout
-from divspa.models.two_tower import TowerSettings, TwoTowerModule
+from divspa.models.two_tower import Layers, TowerSettings, TwoTowerModule
 
 
 class YoutubeDNNSettings(TowerSettings):
     """Sizes of the layers between the embeddings and the output vectors."""
 
-    hidden: tuple[int, ...] = (64,)
+    hidden: Layers = (64,)
     residual: bool = True
 
 

@@ -5,12 +5,12 @@ exact results of a sample of queries and the clusters that hold them; from these
 reaches the floor, and the recall it has.
 """
 
-import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import safetensors.numpy
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -50,6 +50,16 @@ class Survey:
     sizes_C: NDArray[np.int64]
     best: TopK
     clusters_M: NDArray[np.int64]
+
+    def to_bytes(self) -> bytes:
+        arrays = {"sizes": self.sizes_C, "clusters": self.clusters_M, **vars(self.best)}
+        return safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> "Survey":
+        arrays = safetensors.numpy.load(bytes(packed))  # Spark gives a bytearray
+        sizes_C, clusters_M = arrays.pop("sizes"), arrays.pop("clusters")
+        return cls(sizes_C, TopK(**arrays), clusters_M)
 
 
 @dataclass(frozen=True)
@@ -126,11 +136,11 @@ def _survey(index: DataFrame, clusters: Clusters, sample: Sample) -> Survey:
     shared = index.sparkSession.sparkContext.broadcast((clusters, sample))
     with worker_errors():
         parts = index.mapInArrow(lambda batches: _survey_batches(batches, *shared.value), "survey binary").collect()
-    return _combined([pickle.loads(part.survey) for part in parts], sample.k)  # noqa: S301 - written just above
+    return _combined([Survey.from_bytes(part.survey) for part in parts], sample.k)
 
 
 def _survey_batches(batches: Iterable[pa.RecordBatch], clusters: Clusters, sample: Sample) -> Iterator[pa.RecordBatch]:
-    """One pickled Survey a partition, which is read batch by batch and never held whole."""
+    """One Survey, as bytes, a partition, which is read batch by batch and never held whole."""
     start_task()
     total: Survey | None = None
     for batch in filter(len, batches):
@@ -141,7 +151,7 @@ def _survey_batches(batches: Iterable[pa.RecordBatch], clusters: Clusters, sampl
         found = Survey(sizes_C, best, _looked_up(best.ids_M, ids_N, cluster_N))
         total = found if total is None else _combined([total, found], sample.k)
     if total is not None:
-        yield pa.RecordBatch.from_arrays([pa.array([pickle.dumps(total)], pa.binary())], ["survey"])
+        yield pa.RecordBatch.from_arrays([pa.array([total.to_bytes()], pa.binary())], ["survey"])
 
 
 def _combined(parts: list[Survey], k: int) -> Survey:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from divspa.config import Section
+from divspa.settings import Section
 
 Plan = Literal["broadcast", "sharded", "routed"]
 

@@ -1,52 +1,62 @@
-"""Stage `export_recall`: recall lists, a FAISS index with its id map, and the user tower."""
+"""Stage `export_recall`: recall lists, and the bundle that a service loads."""
 
-import io
 from collections.abc import Iterable, Iterator
 from datetime import date
 
-import faiss
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from divspa.config import Config
-from divspa.lake.allowed import allowed_items
+from divspa.errors import ContractError
 from divspa.lake.tables import Lake
-from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
-from divspa.models.two_tower import TwoTowerModule
+from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.retrieval import search
-from divspa.storage import write_file
+from divspa.serving.pack import pack
+from divspa.serving.user_lists import Published, user_lists
+from divspa.sources.allowed import allowed_items
 from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
 
 
 def export_recall(lake: Lake, config: Config, ds: date) -> None:
-    """Write recall_u2i, recall_i2i and, in `serving/ds=DAY`, items.faiss, item_ids.parquet and user_tower.pt2.
+    """Write recall_u2i, recall_i2i and, in `serving/ds=DAY/VERSION`, the bundle for `divspa.serving.Recall`.
 
     Lists are of the day's end: histories and clicked items hold the clicks after the cutoff too. What lists and index
-    offer are items that meet `recall.allowed`.
+    offer are items that meet `recall.allowed`. The lists of users are of the channel that `evaluate` chose; those of
+    items, and the serving files, of its model with vectors, or the best such. Raises ContractError when embeddings and
+    checkpoint are of two models, and GateError for a day that is held back.
     """
-    items = lake.read_day(ITEM_EMBEDDINGS, ds, model=DIVSPA)
+    published = Published.of(lake, ds)
+    items = lake.read_day(ITEM_EMBEDDINGS, ds, model=published.tower)
     allowed = allowed_items(items, config.recall.allowed, config.items, ds, "recall.allowed")
+    checkpoint = Checkpoint.load(checkpoint_folder(lake.root, ds, published.tower))
+    require_same_model(items, checkpoint)
+    lists, recall = user_lists(lake, ds, published.channel, allowed, config.recall.items_per_user, config.fusion_depth)
+    names = lake.read_day(USER_FEATURES, ds, as_of="latest").select("user_id", F.col("user_key").alias("id"))
+    made = {"channel": published.channel.name, "model_version": published.version, "search_recall": recall}
+    made = {name: F.lit(value) for name, value in made.items()}
+    lake.replace_day(RECALL_U2I, with_item_names(lists.join(names, "id"), items).withColumns(made), ds, unique=True)
     every, index = (of.select(F.col("item_index").cast("bigint").alias("id"), "vector") for of in (items, allowed))
-    version = F.lit(items.select("model_version").first()[0])  # pyright: ignore[reportOptionalSubscript]
-    clicked = lake.read_day(USER_FEATURES, ds, as_of="latest").select("user_key", F.col("clicked").alias("exclude"))
-    users = lake.read_day(USER_EMBEDDINGS, ds, model=DIVSPA, as_of="latest").join(clicked, "user_key")
-    queries = users.select(F.col("user_key").alias("id"), "vector", "exclude")
-    names = users.select("user_id", F.col("user_key").alias("id"))
-    u2i, report = search(queries, index, config.recall.items_per_user)
-    made = {"model_version": version, "search_recall": F.lit(report.recall)}
-    lake.replace_day(RECALL_U2I, with_item_names(u2i.join(names, "id"), items).withColumns(made), ds)
     i2i, report = search(every, index, config.recall.items_per_item, exclude_self=True)
-    made["search_recall"] = F.lit(report.recall)
+    made = {"model_version": F.lit(checkpoint.version), "search_recall": F.lit(report.recall)}
     i2i = i2i.join(items.select("item_id", F.col("item_index").cast("bigint").alias("id")), "id")
-    lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumns(made), ds)
-    write_serving_files(
-        f"{lake.root}/serving/ds={ds}", allowed, Checkpoint.load(checkpoint_folder(lake.root, ds, DIVSPA))
-    )
+    lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumns(made), ds, unique=True)
+    users = lake.read_day(USER_EMBEDDINGS, ds, model=published.tower, as_of="latest")
+    pack(lake, config, ds, checkpoint, allowed, users).write(f"{lake.root}/serving/ds={ds}")
+
+
+def require_same_model(items: DataFrame, checkpoint: Checkpoint) -> None:
+    """Raise ContractError when the embeddings are not the checkpoint's, as after a training cut short."""
+    embedded = items.select("model_version").first()[0]  # pyright: ignore[reportOptionalSubscript]
+    if embedded != checkpoint.version:
+        raise ContractError(
+            "The embeddings and the checkpoint are of different models",
+            expected=f"model_version {checkpoint.version}",
+            found=embedded,
+            remedy="run `train_divspa` of this day again",
+        )
 
 
 def with_item_names(lists: DataFrame, items: DataFrame) -> DataFrame:
@@ -64,39 +74,3 @@ def with_item_names(lists: DataFrame, items: DataFrame) -> DataFrame:
             yield pa.RecordBatch.from_arrays([*batch.columns, named], [*batch.schema.names, "item_ids"])
 
     return lists.mapInArrow(name_batches, schema)
-
-
-def write_serving_files(folder: str, items: DataFrame, checkpoint: Checkpoint) -> None:
-    """Write what an online service loads: no divspa, Spark or pickle is needed to read it."""
-    rows = items.orderBy("item_index").select("item_index", "item_id", "vector").toPandas()
-    index = faiss.IndexIDMap2(faiss.IndexFlatIP(len(rows["vector"].iloc[0])))
-    index.add_with_ids(np.stack(list(rows["vector"])), rows["item_index"].to_numpy(np.int64))
-    id_map = io.BytesIO()
-    pq.write_table(pa.table({"item_index": rows["item_index"], "item_id": rows["item_id"]}), id_map)
-    files = {
-        "items.faiss": faiss.serialize_index(index).tobytes(),
-        "item_ids.parquet": id_map.getvalue(),
-        "user_tower.pt2": export_user_tower(checkpoint.restore()),
-    }
-    for name, content in files.items():
-        write_file(f"{folder}/{name}", content)
-
-
-class _UserTower(torch.nn.Module):
-    def __init__(self, model: TwoTowerModule) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, user_features: torch.Tensor, history: torch.Tensor) -> torch.Tensor:
-        return self.model.encode_users(user_features, history)
-
-
-def export_user_tower(model: TwoTowerModule) -> bytes:
-    """The user tower as a torch.export archive: (user_features [B, F], history [B, L]) int32 -> vectors [B, D]."""
-    width = sum(field.width for field in model.layout.user)
-    example = (torch.ones(2, width, dtype=torch.int32), torch.zeros(2, model.layout.history_length, dtype=torch.int32))
-    batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(_UserTower(model), example, dynamic_shapes=({0: batch}, {0: batch}))
-    archive = io.BytesIO()
-    torch.export.save(program, archive)
-    return archive.getvalue()

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from divspa.config import Section
+from divspa.settings import Section
 
 NAMED_FIELDS = 7
 # Beyond this, products of two ids would leave 64 bits.

@@ -8,24 +8,31 @@ from itertools import count, islice
 
 import torch
 
-from divspa.config import DivSPA, Model, Training
+from divspa.augmentation.settings import DivSPA
 from divspa.data.batches import Batch, equal_steps, read_batches
 from divspa.data.items import read_items
 from divspa.errors import TrainingError
 from divspa.models.checkpoint import Checkpoint
 from divspa.models.layout import Layout
 from divspa.models.registry import build_model
+from divspa.models.settings import Model
 from divspa.models.two_tower import TwoTowerModule
 from divspa.models.warm_start import carry_over
+from divspa.progress import console
 from divspa.training.allocator import reused_memory
+from divspa.training.health import all_finite, require_healthy_loss, require_no_collapse
 from divspa.training.negatives import NegativeSampler
 from divspa.training.objective import Objective
 from divspa.training.optimizer import RowAdam
 from divspa.training.ranks import Ranks
 from divspa.training.resume import Progress, ResumePoint
+from divspa.training.settings import Training
 from divspa.training.validation import Validation
+from schemas.vocabulary import FIRST_INDEX
 
 Report = Callable[[int, str], None]
+# How many examples of a batch an error names, and how many items are looked at for a collapse.
+NAMED, LOOKED_AT = 5, 20_000
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,8 @@ class Job:
 
     `files` lists the data files of each draw (one list for a base model) and `rows` counts the examples of a draw;
     `divspa` is None for a base model; `start_from` is the folder of a checkpoint whose values are carried over;
-    `fingerprint` changes with anything that would make an interrupted training another one.
+    `mean_weight` is that of the examples, None where all count alike; `fingerprint` changes with anything that would
+    make an interrupted training another one.
     """
 
     model: Model
@@ -49,13 +57,15 @@ class Job:
     fingerprint: str
     validation: Validation | None = None
     start_from: str | None = None
+    mean_weight: float | None = None
 
 
 def fit(job: Job, report: Report = lambda examples, note: None) -> Progress:
     """Train by Adam (Section 4.1), save the best epoch's checkpoint in `job.folder`, and return how it went.
 
     `report(examples, note)` is called after every step. A training of the same job that was interrupted goes on where
-    its last resume point lies. Raises TrainingError when a loss is not finite.
+    its last resume point lies. Raises TrainingError when a loss is not finite or explodes, and GateError when the
+    embeddings collapse; then the checkpoint stays what it was.
     """
     with reused_memory():
         return Trainer(job, Ranks.current(), report).run()
@@ -74,16 +84,17 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
         items = read_items(job.item_files, job.layout.items)
-        popularity_V = items.popularity_V.to(self.device)
-        sampler = NegativeSampler(popularity_V, self.settings, self.generator, ranks.gathered)
-        self.objective = Objective(items.features_VF.to(self.device), sampler, self.settings, job.divspa)
+        clicks_V, popularity_V = items.clicks_V.to(self.device), items.popularity_V.to(self.device)
+        sampler = NegativeSampler(clicks_V, popularity_V, self.settings, self.generator, ranks.gathered)
+        features_VF, mean = items.features_VF.to(self.device), job.mean_weight or 1.0
+        self.objective = Objective(features_VF, sampler, self.settings, job.divspa, mean)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
-        self.best = f"{job.folder}/resume/best"
         self.saved_at = time.perf_counter()
+        self.last_batch = ""
 
     def run(self) -> Progress:
         """All epochs, until the validation score has stopped rising."""
-        progress = self.point.load(self.model, self.optimizer, self.generator)
+        progress = self._take_up()
         began = time.perf_counter() - progress.seconds
         while not self._ended(progress):
             self._finish_epoch(progress)
@@ -92,8 +103,22 @@ class Trainer:
                 self._validate(progress)
                 self._save(progress)
         if self.ranks.first:
-            Checkpoint.load(self.best).save(self.job.folder)
+            best = self.point.load_best(progress)
+            require_no_collapse(self._vectors(best.restore()), self.job.model.name, self.settings.gates)
+            best.save(self.job.folder)
             self.point.clear()
+        return progress
+
+    def _take_up(self) -> Progress:
+        """Where an interrupted training of this job was, or its beginning; the same in every process."""
+        progress, damage = self.point.load(self.model, self.optimizer, self.generator)
+        if damage and self.ranks.first:
+            console.print(damage, soft_wrap=True, highlight=False, markup=False)
+        if self.ranks.mean(progress.examples) != progress.examples:
+            raise TrainingError(
+                "The processes of a training took up different resume points",
+                remedy=f"run the stage again; if that does not help, remove {self.point.folder}",
+            )
         return progress
 
     def _ended(self, progress: Progress) -> bool:
@@ -131,6 +156,7 @@ class Trainer:
                 files,
                 self.batch_size,
                 augmented=self.job.divspa is not None,
+                weighted=self.job.mean_weight is not None,
                 seed=self.job.seed + epoch + 1_000_003 * turn,
                 shard=self.ranks.shard,
             )
@@ -145,21 +171,32 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         self.ranks.average_gradients(self.trained)
+        value = loss.item()
+        where = _batch_name(progress, batch)
+        self._require_health(value, progress, where)
         self.optimizer.set_rate(self._rate(progress))
         self.optimizer.step()
         self.model.after_step()
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"The loss is {value} in epoch {progress.epoch}",
-                remedy="lower training.learning_rate or training.omega",
-            )
+        self.last_batch = where
         progress.step += 1
         progress.loss_sum += value * len(batch)
         progress.rows += len(batch)
         progress.examples += len(batch) * self.ranks.shard.world
         score = f", validation {progress.scores[-1]:.4f}" if progress.scores else ""
         self.report(len(batch) * self.ranks.shard.world, f"epoch {progress.epoch + 1}, loss {value:.3f}{score}")
+
+    def _require_health(self, loss: float, progress: Progress, where: str) -> None:
+        """Raise TrainingError, before a weight is moved, for a loss that no training should have."""
+        if not math.isfinite(loss):
+            self._require_finite_weights()
+        progress.first_loss = progress.first_loss or loss
+        require_healthy_loss(loss, progress.first_loss, self.settings.gates, where, self.point.folder)
+
+    def _require_finite_weights(self) -> None:
+        """Raise TrainingError when the last step left weights that are not finite: they may not become a checkpoint."""
+        if not all_finite(self.model.parameters()):
+            where = f"the gradients of {self.last_batch}"
+            require_healthy_loss(math.nan, 1.0, self.settings.gates, where, self.point.folder)
 
     def _rate(self, progress: Progress) -> float:
         if self.settings.schedule == "constant":
@@ -168,15 +205,34 @@ class Trainer:
 
     def _validate(self, progress: Progress) -> None:
         """Score the epoch that has ended, and keep its weights when it is the best."""
+        self._require_finite_weights()
         self.model.eval()
         if self.job.validation is not None:
-            progress.scores.append(self.job.validation.score(self.model, self.objective.item_features_VF))
+            score = self.job.validation.score(self.model, self.objective.item_features_VF, self.settings.criterion)
+            progress.scores.append(score)
         if progress.best_epoch == progress.epoch - 1:
-            Checkpoint.of(self.job.model, self.model).save(self.best)
+            progress.best = self.point.save_best(Checkpoint.of(self.job.model, self.model))
+
+    @torch.no_grad()
+    def _vectors(self, model: TwoTowerModule) -> dict[str, torch.Tensor]:
+        """What the towers give for some items, and for the held-out users that have a history."""
+        known = self.job.layout.items - FIRST_INDEX
+        items_N = FIRST_INDEX + torch.arange(0, known, max(1, known // LOOKED_AT))
+        vectors = {"items": model.encode_items(items_N, self.objective.item_features_VF.cpu()[items_N])}
+        if self.job.validation is not None:
+            features_EF, history_EL = self.job.validation.users_with_history()
+            vectors["users"] = model.encode_users(features_EF, history_EL)
+        return vectors
 
     def _save(self, progress: Progress) -> None:
+        self._require_finite_weights()
         self.point.save(self.model, self.optimizer, self.generator, progress)
         self.saved_at = time.perf_counter()
+
+
+def _batch_name(progress: Progress, batch: Batch) -> str:
+    named = ", ".join(map(str, batch.keys_B[:NAMED].tolist()))
+    return f"epoch {progress.epoch + 1}, step {progress.step + 1}, a batch of {len(batch)} with the example_ids {named}"
 
 
 def starting_model(job: Job) -> TwoTowerModule:

@@ -43,12 +43,11 @@ class LogSumExp(torch.autograd.Function):
 
 
 def mix_up_outputs(losses_BP: torch.Tensor, weights_BP: torch.Tensor, beta: float) -> torch.Tensor:
-    """Eq. 3: the clicked item's loss plus beta times the weighted losses of the added positives, averaged over rows.
+    """Eq. 3 for each row [B]: the clicked item's loss plus beta times the weighted losses of the added positives.
 
-    The clicked item is in column 0. Without added positives this is the mean of Eq. 1.
+    The clicked item is in column 0. Without added positives this is Eq. 1.
     """
-    added_B = (weights_BP[:, 1:] * losses_BP[:, 1:]).sum(1)
-    return (losses_BP[:, 0] + beta * added_B).mean()
+    return losses_BP[:, 0] + beta * (weights_BP[:, 1:] * losses_BP[:, 1:]).sum(1)
 
 
 def mix_up_representations(logits_BP: torch.Tensor, weights_BP: torch.Tensor, beta: float) -> torch.Tensor:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from divspa.config import Training
+from divspa.training.settings import Training
 from schemas.vocabulary import FIRST_INDEX
 
 
@@ -20,7 +20,7 @@ class Negatives:
 class NegativeSampler:
     """Draws one set of negatives for a whole batch, by `training.negative_sampling`.
 
-    `uniform`: each catalogue item alike (Section 3.1). `popularity`: by training clicks to the power
+    `uniform`: each catalogue item alike (Section 3.1). `popularity`: by weighted training clicks to the power
     `popularity_power`. `in_batch`: the clicked items of the batch. `mixed`: the batch's and uniform ones together (Yang
     et al. 2020). All but uniform are corrected by log q, the log of how often an item is expected in a draw, which is
     taken off a logit after omega has scaled it (Yi et al. 2019); for `mixed`, q is the mixture's.
@@ -29,6 +29,7 @@ class NegativeSampler:
 
     def __init__(
         self,
+        clicks_V: torch.Tensor,
         popularity_V: torch.Tensor,
         settings: Training,
         generator: torch.Generator,
@@ -36,11 +37,11 @@ class NegativeSampler:
     ) -> None:
         self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
         self.gathered = gathered
-        self.items, self.device = len(popularity_V), popularity_V.device
+        self.items, self.device = len(clicks_V), clicks_V.device
         self.column_V = torch.full((self.items,), -1, device=self.device)
-        clicks_V = popularity_V.double().clone()
+        clicks_V = clicks_V.double().clone()
         clicks_V[:FIRST_INDEX] = 0
-        powered_V = clicks_V**settings.popularity_power
+        powered_V = popularity_V.double() ** settings.popularity_power
         powered_V[:FIRST_INDEX] = 0
         powered_V /= powered_V.sum()
         self.cumulative_V = powered_V.cumsum(0)

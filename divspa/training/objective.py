@@ -5,21 +5,26 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import embedding
 
-from divspa.config import DivSPA, Training
+from divspa.augmentation.settings import DivSPA
 from divspa.data.batches import Batch
 from divspa.models.two_tower import Step, TwoTowerModule
 from divspa.training.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 from divspa.training.negatives import NegativeSampler
+from divspa.training.settings import Training
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is minimised. `item_features_VF` has the encoded fields of item index v in row v; a base has no `divspa`."""
+    """What is minimised. `item_features_VF` has the encoded fields of item index v in row v; a base has no `divspa`.
+
+    Rows count by their importance over its mean, so that the learning rate means the same whatever the weights.
+    """
 
     item_features_VF: torch.Tensor
     sampler: NegativeSampler
     training: Training
     divspa: DivSPA | None = None
+    mean_importance: float = 1.0
 
     def loss(self, model: TwoTowerModule, batch: Batch) -> torch.Tensor:
         """The mean loss of a batch. The item tower runs once for each distinct item."""
@@ -42,7 +47,8 @@ class Objective:
         else:
             negatives_BN = torch.addmm(-negatives.log_q_V[negatives.items_N], scale * users_BD, negatives_DN)
             positives_BP = scale * scores_BP - negatives.log_q_V[batch.items_BP.long()]
-        loss = self._mix(scores_BP, positives_BP, negatives_BN, hits, batch.weights_BP)
+        losses_B = self._mix(scores_BP, positives_BP, negatives_BN, hits, batch.weights_BP)
+        loss = (batch.importance_B / self.mean_importance * losses_B).mean()
         step = Step(
             batch.keys_B,
             batch.user_features_BF,
@@ -66,12 +72,12 @@ class Objective:
         weights_BP: torch.Tensor,
     ) -> torch.Tensor:
         if self.divspa is None:
-            return sampled_softmax(positives_BP, negatives_BN, hits).mean()
+            return sampled_softmax(positives_BP, negatives_BN, hits)[:, 0]
         if self.divspa.weights == "student":
             weights_BP = student_weights(scores_BP, weights_BP)
         if self.divspa.mixup == "representation":
             mixed_B1 = mix_up_representations(positives_BP, weights_BP, self.divspa.beta)
-            return sampled_softmax(mixed_B1, negatives_BN, hits).mean()
+            return sampled_softmax(mixed_B1, negatives_BN, hits)[:, 0]
         return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.divspa.beta)
 
 

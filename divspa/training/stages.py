@@ -7,12 +7,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.arrow import matrix
-from divspa.config import Config, DivSPA, FeatureField, fingerprint
+from divspa.augmentation.settings import DivSPA
+from divspa.config import Config
+from divspa.features.settings import FeatureField
 from divspa.lake.tables import Lake
+from divspa.lake.training_split import held_out_clicks, newest_of
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import with_all_settings
 from divspa.progress import step
+from divspa.settings import fingerprint
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.fit import Job
 from divspa.training.launch import launch
@@ -36,8 +40,8 @@ def train_base(lake: Lake, config: Config, ds: date) -> None:
     """Train the base model on the day's training examples (Eq. 1), and write its checkpoint and embeddings."""
     version = lake.version(EXAMPLES)
     files = [lake.files(EXAMPLES, ds, version, split="train")]
-    rows = lake.read_day(EXAMPLES, ds, version, split="train").count()
-    _train_and_publish(lake, config, ds, config.model.name, None, files, rows, reads=EXAMPLES)
+    day = lake.read_day(EXAMPLES, ds, version, split="train")
+    _train_and_publish(lake, config, ds, config.model.name, None, files, day, reads=EXAMPLES)
 
 
 def train_divspa(lake: Lake, config: Config, ds: date) -> None:
@@ -46,8 +50,8 @@ def train_divspa(lake: Lake, config: Config, ds: date) -> None:
     day = lake.read_day(AUGMENTED_POSITIVES, ds, version)
     draws = day.agg(F.max("draw") + 1).first()[0]  # pyright: ignore[reportOptionalSubscript]
     files = [lake.files(AUGMENTED_POSITIVES, ds, version, draw=draw) for draw in range(draws)]
-    rows = day.where("draw = 0").count()
-    _train_and_publish(lake, config, ds, DIVSPA, config.divspa, files, rows, reads=AUGMENTED_POSITIVES)
+    first = day.where("draw = 0")
+    _train_and_publish(lake, config, ds, DIVSPA, config.divspa, files, first, reads=AUGMENTED_POSITIVES)
 
 
 def _train_and_publish(
@@ -57,7 +61,7 @@ def _train_and_publish(
     name: str,
     divspa: DivSPA | None,
     files: list[list[str]],
-    rows: int,
+    draw: DataFrame,
     reads: Table,
 ) -> None:
     require_tracking()
@@ -66,6 +70,7 @@ def _train_and_publish(
     }
     if config.training.threads:
         torch.set_num_threads(config.training.threads)
+    rows, mean_weight = draw.agg(F.count("*"), F.avg("weight")).head()  # pyright: ignore[reportGeneralTypeIssues]
     folder, model = checkpoint_folder(lake.root, ds, name), with_all_settings(config.model)
     job = Job(
         model=model,
@@ -78,7 +83,8 @@ def _train_and_publish(
         item_files=lake.files(ITEM_FEATURES, ds, versions[ITEM_FEATURES.name]),
         folder=folder,
         fingerprint=fingerprint(model, config.training, divspa, config.seed, ds, sorted(versions.items())),
-        validation=read_validation(lake, ds, versions[EXAMPLES.name]),
+        validation=read_validation(lake, config, ds, versions[EXAMPLES.name]),
+        mean_weight=mean_weight if config.clicks.is_weighted else None,
         start_from=_earlier_checkpoint(lake, config, ds, name),
     )
     with step(f"training {name}", config.training.epochs * rows) as advance:
@@ -102,14 +108,19 @@ def _train_and_publish(
     track(trained, config, progress)
 
 
-def read_validation(lake: Lake, ds: date, version: int) -> Validation | None:
-    """The held-out examples of a day, on the driver: some thousands. None where the split holds nothing out."""
-    examples = lake.read(EXAMPLES, version).where((F.col("ds") == F.lit(ds)) & (F.col("split") == "valid"))
-    rows = examples.orderBy("example_id").select("user_features", "history", "item_index").toArrow().combine_chunks()
+def read_validation(lake: Lake, config: Config, ds: date, version: int, newest: float = 1.0) -> Validation | None:
+    """The held-out examples of a day that the models are stopped by, on the driver: some thousands.
+
+    Of them about the share `newest` by the time of the click; None where nothing is held out.
+    """
+    examples = lake.read(EXAMPLES, version).where(F.col("ds") == F.lit(ds))
+    rows = held_out_clicks(examples, config.evaluation.events)
+    wanted = "user_features", "history", "item_index", "user_key", "clicked_at"
+    rows = newest_of(rows.orderBy("example_id").select(*wanted).toArrow(), newest, config.clicks)
     if not rows.num_rows:
         return None
-    features, history, items = (column.combine_chunks() for column in rows.columns)
-    return Validation(matrix(features), matrix(history), items.to_numpy())
+    features, history, items, users, _ = (column.combine_chunks() for column in rows.combine_chunks().columns)
+    return Validation(matrix(features), matrix(history), items.to_numpy(), users.to_numpy())
 
 
 def _earlier_checkpoint(lake: Lake, config: Config, ds: date, name: str) -> str | None:
@@ -133,7 +144,7 @@ def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
 
     return Layout(
         items=cardinality[ITEM_FIELD],
-        history_length=config.features.history_length,
+        history_length=lake.read_day(USER_FEATURES, ds).select(F.size("history")).first()[0],  # pyright: ignore[reportOptionalSubscript]
         user=tuple(map(slot, config.user_fields)),
         item=tuple(map(slot, config.item_fields)),
     )

@@ -10,12 +10,24 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from harness import REPOSITORY, airflow, recorded, recorder
 
 sys.path.insert(0, str(REPOSITORY / "airflow_dags"))
 
 SYSTEM_PATH = "/usr/bin:/bin"
-STAGES = ["build_features", "train_base", "augment", "train_divspa", "evaluate", "export_recall"]
+STAGES = [
+    "build_features",
+    "train_base",
+    "train_linear",
+    "tune",
+    "augment",
+    "train_divspa",
+    "evaluate",
+    "export_recall",
+    "publish",
+]
 FIXTURES = Path(__file__).parent / "commands.json"
 LOCAL_SPARK = {"spark_default": {"conn_type": "spark", "host": "local[2]"}}
 YARN = {
@@ -74,13 +86,27 @@ def test_retries_and_timeouts_come_from_the_variable(module) -> None:
     assert (evaluate.retries, evaluate.execution_timeout) == (0, timedelta(hours=1))
 
 
+@pytest.mark.parametrize(("code", "for_good"), [(3, True), (1, False), (33, False)])
+def test_a_closed_gate_is_not_tried_again(module, monkeypatch: pytest.MonkeyPatch, code: int, for_good: bool) -> None:
+    def submit(*_: object) -> None:
+        raise AirflowException(f"Cannot execute: spark-submit jobs/evaluate.py. Error code is: {code}.")
+
+    stage = module.build_dag(module.read_settings({})).get_task("evaluate")
+    monkeypatch.setattr(SparkSubmitOperator, "execute", submit)
+    with pytest.raises(AirflowException) as error:
+        stage.execute({})
+    assert isinstance(error.value, AirflowFailException) == for_good
+
+
 def test_published_tables_are_assets(module) -> None:
     dag = module.build_dag(module.read_settings({}))
     published = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
     assert published == {
+        "train_linear": ["item_neighbours"],
         "augment": ["augmented_positives"],
-        "evaluate": ["metrics"],
+        "evaluate": ["metrics", "channels"],
         "export_recall": ["recall_u2i", "recall_i2i"],
+        "publish": ["published"],
     }
 
 
@@ -136,7 +162,7 @@ def test_a_failed_gate_stops_publishing_and_alerts(tmp_path: Path, clicks: str) 
     done = home.run("dags", "test", "divspa_daily", "2026-03-05")
     server.shutdown()
     assert done.returncode != 0
-    assert list(recorded(calls)) == STAGES[:5], "export_recall was not submitted"
+    assert list(recorded(calls)) == STAGES[:7], "export_recall was not submitted"
     assert [(alert["task"], alert["ds"]) for alert in received] == [("evaluate", "2026-03-05")], done.stdout
     assert "refused" in str(received[0]["error"])
 

@@ -27,7 +27,17 @@ from describe_lake import describe  # noqa: E402
 
 BIN = ROOT / ".venv" / "bin"
 DAY = "2024-01-14"
-STAGES = ["build_features", "train_base", "augment", "train_divspa", "evaluate", "export_recall"]
+STAGES = [
+    "build_features",
+    "train_base",
+    "train_linear",
+    "tune",
+    "augment",
+    "train_divspa",
+    "evaluate",
+    "export_recall",
+    "publish",
+]
 MASTER, WORKERS = "divspa-m", ["divspa-w1", "divspa-w2"]
 LOG = ["--users", "400", "--items", "200", "--clicks", "6000"]
 SETS = ["training.epochs=1", "spark.partitions=2"]

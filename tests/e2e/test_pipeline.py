@@ -1,7 +1,9 @@
 """The whole pipeline through the command line, on a small generated log, in processes of its own."""
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -15,13 +17,17 @@ import pandas as pd
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from faults.killed_runs import below, copied, digests, left_behind, wait_for_the_end_of
 
+from divspa.serving import Recall, Request
 from schemas import TABLES
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DAY = "2024-01-14"
 SMALL = ["training.epochs=2", "divspa.draws=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
+# A day that chooses, between two settings that draw alike.
+SMALL += ["divspa=auto", "tuning.candidates=[{beta: 0.5}]"]
 SETS = [part for setting in SMALL for part in ("--set", setting)]
 # The small settings of conftest.py taken back.
 AS_USERS_HAVE_IT = {
@@ -54,6 +60,16 @@ def summary(log: Path) -> dict:
     return json.loads(done.stdout) | {"logged": stages}
 
 
+def test_the_day_chose_one_of_the_settings_and_trained_with_it(summary: dict) -> None:
+    trials = frame(summary, "tuning_trials")
+    assert sorted(trials["trial"]) == [-1, 0, 1] and trials["chosen"].sum() == 1
+    settings = json.loads(trials.query("chosen")["settings"].item())
+    assert summary["chosen"] == {name: settings[name] for name in summary["chosen"]}
+    assert summary["chosen"]["beta"] in (0.3, 0.5) and summary["chosen"]["ways"] == ["u2i", "i2i", "u2u2i"]
+    run = frame(summary, "training_runs").query("model == 'divspa'")["settings"].item()
+    assert json.loads(run)["divspa"]["beta"] == summary["chosen"]["beta"]
+
+
 def table(summary: dict, name: str) -> deltalake.DeltaTable:
     return deltalake.DeltaTable(f"{summary['lake']}/{name}")
 
@@ -72,13 +88,19 @@ def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
     assert list(summary["stages"]) == [
         "build_features",
         "train_base",
+        "train_linear",
+        "tune",
         "augment",
         "train_divspa",
         "evaluate",
         "export_recall",
+        "publish",
     ]
     models = summary["models"]
-    assert set(models) == {"random", "popularity", "youtube_dnn", "divspa"}
+    alone = {name for name in models if "+" not in name}
+    assert alone == {"random", "popularity", "youtube_dnn", "divspa", "linear"}
+    (published,) = (row for row in summary["channels"] if row["published"])
+    assert published["channel"] in models
     assert 0.7 * 100 / 800 < models["random"]["hr@100"] < 1.3 * 100 / 800
     for name in ("youtube_dnn", "divspa"):
         assert models[name]["hr@100"] > 1.5 * 100 / 800, models[name]
@@ -93,7 +115,9 @@ def test_every_table_is_written_and_holds_what_its_contract_says(summary: dict) 
         assert written.metadata().partition_columns == list(contract.partitioned_by)
         fields = json.loads(written.schema().to_json())["fields"]
         assert [field["name"] for field in fields] == contract.column_names
-        if name != "clicks_quarantine":
+        assert written.metadata().configuration["divspa.contract"] == str(contract.version)
+        assert written.protocol().min_reader_version == 1, "every engine reads it"
+        if name not in ("clicks_quarantine", "attributes_quarantine"):
             assert len(rows(summary, name)) > 0, name
 
 
@@ -145,7 +169,7 @@ def test_draws_are_independent_and_complete(summary: dict) -> None:
     assert np.mean(same) < 0.2
 
 
-def test_delta_rs_duckdb_and_polars_read_the_same(summary: dict) -> None:
+def test_delta_rs_duckdb_polars_and_pandas_read_the_same(summary: dict) -> None:
     for name, contract in TABLES.items():
         source = table(summary, name)
         count = f"SELECT count(*) AS rows, count(DISTINCT {contract.key[-1]}) AS keys FROM source"
@@ -158,6 +182,7 @@ def test_delta_rs_duckdb_and_polars_read_the_same(summary: dict) -> None:
             files = duckdb.read_parquet(source.file_uris(), hive_partitioning=True)
             by_duckdb = files.aggregate(f"count(*), count(DISTINCT {contract.key[-1]})").fetchall()
             assert by_duckdb == [by_polars]
+        assert sum(len(pd.read_parquet(file)) for file in source.file_uris()) == by_polars[0], "pandas"
         assert by_delta_rs == by_polars
     weights = duckdb.read_parquet(table(summary, "augmented_positives").file_uris()).aggregate(
         "sum(list_sum(sampled_weights))"
@@ -167,7 +192,7 @@ def test_delta_rs_duckdb_and_polars_read_the_same(summary: dict) -> None:
 
 
 def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
-    folder = Path(summary["lake"]) / "serving" / f"ds={DAY}"
+    folder = next((Path(summary["lake"]) / "serving" / f"ds={DAY}").glob("*/"))
     index = faiss.deserialize_index(np.fromfile(folder / "items.faiss", np.uint8))
     names = pq.read_table(folder / "item_ids.parquet").to_pandas().set_index("item_index")["item_id"]
     i2i = frame(summary, "recall_i2i").set_index("item_id")
@@ -179,6 +204,35 @@ def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
     assert set(served[:3]) <= set(listed["item_ids"][:8])
     u2i = frame(summary, "recall_u2i")
     assert u2i["user_id"].is_unique and (u2i["item_ids"].map(len) == 200).all()
+    assert (u2i["sources"].map(len) == 200).all()
+    assert set(u2i["channel"]) == {row["channel"] for row in summary["channels"] if row["published"]}
+
+
+def test_the_day_is_published_with_all_that_belongs_to_it(summary: dict) -> None:
+    (row,) = pl.read_delta(f"{summary['lake']}/published").rows(named=True)
+    tables = row["tables"]
+    assert set(tables) == set(TABLES) - {"published", "job_runs"}
+    assert all(table(summary, name).version() == version for name, version in tables.items())
+    assert set(row["models"]) == {"youtube_dnn", "divspa", "linear"}
+    lake = Path(summary["lake"])
+    assert all((lake / folder / "model.safetensors").exists() for folder in row["checkpoints"].values())
+    assert json.loads((lake / row["serving"] / "manifest.json").read_text())["ds"] == DAY
+    shown = call("divspa", "published", "--config", f"{lake.parent}/divspa.yaml", "--json")
+    assert json.loads(shown.stdout)["tables"] == tables, shown.stderr[-2000:]
+
+
+def test_the_served_bundle_answers_as_the_tables_do(summary: dict, log: Path) -> None:
+    recall = Recall.load(f"{summary['lake']}/serving/ds={DAY}")
+    clicks = frame(summary, "clicks").sort_values(["clicked_at", "tie_break"]).groupby("user_id")["item_id"].agg(list)
+    known = pq.read_table(log / "users.parquet").to_pandas().set_index("user_id")
+    version = recall.manifest["model"]["version"]
+    rows = frame(summary, "user_embeddings").query(f"model_version == '{version}' and as_of == 'latest'").iloc[:300]
+    requests = [Request({**known.loc[user].to_dict(), "user_id": user}, clicks[user]) for user in rows["user_id"]]
+    assert np.allclose(recall.vectors(requests), np.stack(list(rows["vector"])), atol=1e-5)
+    items = frame(summary, "item_embeddings").query(f"model_version == '{version}'").set_index("item_id")["vector"]
+    scores = pd.Series(np.stack(list(items)) @ rows["vector"].iloc[0], items.index).drop(set(requests[0].clicks))
+    found = recall.candidates(requests[0].fields, requests[0].clicks, 200)
+    assert found.scores == pytest.approx(scores.nlargest(200).to_numpy(), abs=1e-5)
 
 
 def test_a_job_alone_with_spark_as_users_have_it_gives_the_identical_table(summary: dict, log: Path) -> None:
@@ -205,6 +259,31 @@ def test_two_processes_of_a_cluster_train_the_model_that_one_trains(summary: dic
     assert pair["model_version"] != alone["model_version"]
     assert pair["losses"] == pytest.approx(alone["losses"], rel=0.05)
     assert pair["scores"] == pytest.approx(alone["scores"], rel=0.1)
+
+
+def test_a_killed_driver_leaves_nothing_and_its_job_run_again_gives_the_identical_lake(
+    summary: dict, log: Path, tmp_path: Path
+) -> None:
+    """One kill at a moment of its own every time; `python -m tests.faults` does it as often as you like."""
+    lake, temporary = copied(Path(summary["lake"]), tmp_path / "lake"), tmp_path / "tmp"
+    temporary.mkdir()
+    job = [str(BIN / "divspa"), "run", "--config", str(log / "divspa.yaml"), "--ds", DAY, "--from", "augment"]
+    job += ["--to", "augment", *SETS, "--set", f"lake={lake}"]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    driver = subprocess.Popen(job, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environment)
+    assert driver.stderr is not None
+    while "starting Spark: " not in driver.stderr.readline():
+        assert driver.poll() is None
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        driver.communicate(timeout=random.uniform(0, 8))
+    family = below(driver.pid)
+    driver.kill()
+    driver.communicate()
+    assert wait_for_the_end_of(family - {driver.pid}) == set()
+    again = subprocess.run(job, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert digests(lake) == digests(Path(summary["lake"]))
+    assert left_behind(lake, temporary) == []
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,12 @@ import pytest
 from pyspark import TaskContext
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from toy_way import OFFERED, TOY
 
 from divspa.augmentation import augment as stage
-from divspa.augmentation.augment import augment, one_model_version
+from divspa.augmentation.augment import augment
+from divspa.augmentation.inputs import READ, one_model_version
+from divspa.augmentation.ways.registry import WAYS
 from divspa.bench.positives import Positives
 from divspa.bench.vectors import Embeddings
 from divspa.config import Config
@@ -66,7 +69,7 @@ def test_the_table_does_not_depend_on_partitions_or_batches(world: Lake, monkeyp
 def test_the_tables_say_what_they_were_made_of_and_how_well(world: Lake) -> None:
     augmented = table(world, "augmented_positives")
     (versions,) = augmented["source_versions"].unique().to_list()
-    assert json.loads(versions) == {table.name: 0 for table in stage.READ}
+    assert json.loads(versions) == {table.name: 0 for table in READ}
     assert augmented["settings_hash"].n_unique() == 1 and augmented["model_version"].unique().to_list() == ["bench"]
     summary = {row["way"]: row for row in table(world, "augmentation_summary").to_dicts()}
     assert list(summary) and set(summary) == {"u2i", "i2i", "u2u2i", "all"}
@@ -92,8 +95,8 @@ def test_a_worker_that_dies_once_leaves_no_row_twice(world: Lake, tmp_path: Path
 
 def augment_with_a_death(root: str) -> None:
     """Augment while the process of one task dies after it has given its first batch."""
-    from divspa.config import Spark
     from divspa.lake.session import spark_session
+    from divspa.lake.settings import Spark
 
     spark = spark_session(Spark(master="local[2,3]", driver_memory="1g", partitions=2))
     mark, alive = f"{root}/died", stage.augment_batches
@@ -125,12 +128,39 @@ def test_only_allowed_items_are_added(world: Lake, tmp_path: Path) -> None:
     augment(world, config(items=items, divspa={"allowed": "stock > 1"}), DAY)
     added = table(world, "augmented_positives")["sampled_item_indices"].explode().unique().to_list()
     assert {i % 3 for i in added if i} == {2}
-    with pytest.raises(ConfigError, match=r"divspa\.allowed cannot be evaluated.*stok"):
+    with pytest.raises(ConfigError, match=r"lacks the column stok of divspa\.allowed"):
         augment(world, config(items=items, divspa={"allowed": "stok > 1"}), DAY)
     with pytest.raises(ConfigError, match=r"No item meets the condition divspa\.allowed"):
         augment(world, config(items=items, divspa={"allowed": "stock > 7"}), DAY)
     with pytest.raises(ConfigError, match="needs attributes of items"):
         augment(world, config(divspa={"allowed": "stock > 1"}), DAY)
+
+
+def test_a_way_is_one_file_and_one_line(world: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WAYS, "toy", TOY)
+    augment(world, config(divspa={"ways": ["toy", "i2i"], "m": 4}), DAY)
+    augmented = table(world, "augmented_positives")
+    assert augmented["sampled_weights"].list.len().unique().to_list() == [8]
+    added = augmented.select(
+        "user_id", ids=pl.col("sampled_item_indices"), ways=pl.col("sampled_sources"), s=pl.col("sampled_scores")
+    ).explode("ids", "ways", "s")
+    assert set(added["ways"].unique()) == {"i2i", "toy", "i2i+toy", ""}
+    of_toy = added.filter(pl.col("ways").str.contains("toy"))
+    assert set(of_toy["ids"].unique()) == set(OFFERED)
+    clicked = table(world, "user_features").select("user_id", pl.col("clicked").cast(pl.List(pl.Int32)))
+    owned = of_toy.join(clicked, "user_id").filter(pl.col("clicked").list.contains(pl.col("ids")))
+    assert owned.is_empty() and (added["s"].abs() <= 1.001).all(), "the double check is the model's own score"
+    summary = {row["way"]: row for row in table(world, "augmentation_summary").to_dicts()}
+    assert set(summary) == {"i2i", "toy", "all"}
+    assert 3.9 < summary["toy"]["sampled_per_pair"] <= 4 and 0 < summary["toy"]["new"] < 1
+    assert summary["toy"]["completed"] is None and summary["toy"]["search_plan"] is None
+    first = of_toy.height / augmented["draw"].n_unique()
+    assert abs(summary["toy"]["sampled"] - first) < 0.01 * first
+
+
+def test_an_unknown_way_is_named_with_those_that_exist(world: Lake) -> None:
+    with pytest.raises(ConfigError, match=r"unknown way.*u2i, i2i, u2u2i.*Found: u2b"):
+        augment(world, config(divspa={"ways": ["u2b"]}), DAY)
 
 
 def test_embeddings_of_two_models_are_an_error(world: Lake) -> None:

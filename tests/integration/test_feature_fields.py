@@ -1,5 +1,6 @@
 """Every kind of field, gates and late events, on small logs with real Spark and Delta."""
 
+import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -194,14 +195,22 @@ def test_a_failing_gate_publishes_nothing_and_says_which_and_by_how_much(lake, t
     assert rows["new_clicks", ""]["value"] == len(CLICKED)
 
 
-def test_changes_against_the_day_before_are_judged(lake, tmp_path) -> None:
-    gates = {"compare_from": 4, "max_drift": 0.2, "max_unknown_rise": 0.1, "max_vocabulary_growth": 0.5}
-    build_features(lake, settings(tmp_path, features={"gates": gates}), FIRST)
+def test_changes_against_the_day_before_are_judged(built, tmp_path) -> None:
+    lake = Lake(built.spark, str(shutil.copytree(built.root, tmp_path / "lake")))
+    gates = {
+        "compare_from": 4,
+        "max_user_share": None,
+        "max_item_share": None,
+        "max_drift": 0.2,
+        "max_unknown_rise": 0.1,
+        "max_vocabulary_growth": 0.5,
+    }
+    features = settings(tmp_path).model_dump()["features"] | {"gates": gates}
     kept = lake.read(VOCABULARY).count()
     flood = [(f"n{n}", "b" if n % 2 else f"new{n}", at(9, 1)) for n in range(30)]
     later = {"by": "time", "at": at(9, 2).isoformat()}
     with pytest.raises(GateError) as error:
-        build_features(lake, settings(tmp_path, [*CLICKED, *flood], features={"gates": gates}, split=later), SECOND)
+        build_features(lake, settings(tmp_path, [*CLICKED, *flood], features=features, split=later), SECOND)
     for beyond in (
         "drift of item_id",
         "vocabulary_growth of item_id 3.75",

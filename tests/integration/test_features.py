@@ -1,18 +1,23 @@
 """The feature pipeline on small logs with every kind of trouble in them, on real Spark and Delta."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pyspark.sql import functions as F
 
-from divspa.config import Config, Split
+from divspa.config import Config
 from divspa.errors import ConfigError, InputError
+from divspa.evaluation.test_set import TestSet
 from divspa.features.build import build_features, read_log
 from divspa.features.clicks import new_clicks, quarantine
+from divspa.features.settings import Split
 from divspa.features.split import with_split
+from divspa.lake.held import FORGETS_PLANS
 from divspa.lake.tables import Lake
 from schemas import CLICKS, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
@@ -145,7 +150,16 @@ def test_nothing_after_the_cutoff_reaches_the_training_side(spark, tmp_path) -> 
     assert cutoff[0] == cutoff[1]
 
 
-def test_running_again_gives_identical_tables_whatever_the_order_of_the_file(built, tmp_path) -> None:
+@pytest.fixture
+def as_for_larger_logs(spark) -> Iterator[None]:
+    spark.conf.set(FORGETS_PLANS, "false")
+    yield
+    spark.conf.set(FORGETS_PLANS, "true")
+
+
+def test_running_again_gives_identical_tables_whatever_the_order_of_the_file(
+    built, tmp_path, as_for_larger_logs
+) -> None:
     tables = (CLICKS, VOCABULARY, ITEM_FEATURES, USER_FEATURES, EXAMPLES)
     first = [content(built, table) for table in tables]
     frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
@@ -178,7 +192,7 @@ def test_bad_rows_are_quarantined_with_their_reason(lake, tmp_path) -> None:
     file = tmp_path / "clicks.jsonl"
     file.write_text("\n".join([*(json.dumps(line) for line in lines), '{"u": "broken"']))
     section = {"path": str(file), "format": "jsonl", "user": "u", "item": "i", "time": "t"}
-    rows = read_log(lake, config(tmp_path, clicks_section=section), DAY)
+    rows = read_log(lake, config(tmp_path, clicks_section=section), DAY).rows
     refused = quarantine(rows).collect()
     reasons = {reason: sum(row["copies"] for row in refused if row["reason"] == reason) for reason, _, _ in refused}
     assert reasons == {
@@ -186,7 +200,7 @@ def test_bad_rows_are_quarantined_with_their_reason(lake, tmp_path) -> None:
         "the user is null or empty": 1,
         "the item is null or empty": 1,
         "the time is missing or not a time": 1,
-        "the time is not after 1970-01-01": 2,
+        "the time is before 1995-01-01: another unit?": 2,
         "the same user, item and time again": 1,
     }
     assert {row["item_id"] for row in new_clicks(rows).collect()} == {"a", "b", "🙂", "-1"}
@@ -199,16 +213,34 @@ def test_csv_and_every_time_unit(lake, tmp_path, unit, scale) -> None:
     rows = [f"{user},{item},{int(time.timestamp()) * scale},{5 if item != 'c' else 1}" for user, item, time in CLICKED]
     file.write_text("\n".join(["user,item,time,rating", *rows]))
     section = {"path": str(file), "format": "csv", "time_unit": unit, "positive": "rating >= 4"}
-    found = new_clicks(read_log(lake, config(tmp_path, clicks_section=section), DAY)).collect()
+    found = new_clicks(read_log(lake, config(tmp_path, clicks_section=section), DAY).rows).collect()
     clicks = {(row["user_id"], row["item_id"], row["clicked_at"]) for row in found}
     assert clicks == {(user, item, time.replace(tzinfo=None)) for user, item, time in CLICKED if item != "c"}
+
+
+def test_what_clicks_count_reaches_examples_popularity_and_test_events(lake, tmp_path) -> None:
+    event = ["view", "view", "buy", "buy", "view", "view", "view", "view", "buy", "buy"]
+    frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"]).assign(event=event)
+    frame = pd.concat([frame, frame.iloc[[0]].assign(event="buy")])  # the same click told twice: the stronger counts
+    worth = {"events": {"column": "event", "weights": {"view": 0.5, "buy": 4}}}
+    settings = config(tmp_path, frame, clicks_section=worth, evaluation={"events": ["buy"]})
+    build_features(lake, settings, DAY)
+    rows = lake.read_day(EXAMPLES, DAY).collect()
+    found = {(row.split, row.user_id, row.item_id): (row.event, row.weight) for row in rows}
+    # u1 viewed and bought a at once and bought it again later: one example, of the strongest event.
+    assert found[("train", "u1", "a")] == ("buy", 4.0) and found[("train", "u1", "b")] == ("view", 0.5)
+    counted = {row.item_id: row.popularity for row in lake.read_day(ITEM_FEATURES, DAY).collect()}
+    assert counted == {"a": 9, "b": 1, "c": 4, "d": 1}
+    test = TestSet.of(lake, settings, DAY)
+    assert test.questions.agg(F.sum(F.size("asked"))).first() == (2,)
+    test.close()
 
 
 def test_a_delta_log(lake, tmp_path) -> None:
     settings = config(tmp_path)
     path = str(tmp_path / "log")
     lake.spark.read.parquet(settings.clicks.path).write.format("delta").save(path)
-    rows = read_log(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY)
+    rows = read_log(lake, config(tmp_path, clicks_section={"path": path, "format": "delta"}), DAY).rows
     assert new_clicks(rows).count() == len(CLICKED)
 
 
@@ -217,7 +249,7 @@ def test_a_delta_log(lake, tmp_path) -> None:
     [
         ({"path": "/no/such/place"}, InputError, "cannot be read"),
         ({"user": "usr"}, InputError, "lacks the column usr"),
-        ({"time": "no_such_column"}, ConfigError, "clicks.time"),
+        ({"time": "no_such_column"}, InputError, "lacks the column no_such_column of clicks.time"),
         ({"positive": "nothing > 1"}, ConfigError, "clicks.positive"),
         ({"positive": "item = 'none'"}, InputError, "no new clicks"),
     ],
@@ -228,9 +260,14 @@ def test_bad_input_is_one_clear_error_and_writes_nothing(lake, tmp_path, section
     assert not lake.exists(CLICKS) and not lake.exists(EXAMPLES)
 
 
-def test_a_backfill_of_seven_days_equals_one_run_over_all(spark, tmp_path) -> None:
-    rng = np.random.default_rng(5)
-    seconds = np.sort(rng.integers(0, 7 * 86_400, 600))
+DAYS = [date(2024, 1, day) for day in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def days_of_clicks(tmp_path_factory) -> tuple[Path, pd.DataFrame]:
+    """A folder with a file of items and one of clicks a day, and all clicks."""
+    folder, rng = tmp_path_factory.mktemp("days"), np.random.default_rng(5)
+    seconds = np.sort(rng.integers(0, len(DAYS) * 86_400, 600))
     frame = pd.DataFrame(
         {
             "user": [f"u{n}" for n in rng.integers(0, 40, 600)],
@@ -238,24 +275,58 @@ def test_a_backfill_of_seven_days_equals_one_run_over_all(spark, tmp_path) -> No
             "time": pd.Timestamp(at(1)) + pd.to_timedelta(seconds, unit="s"),
         }
     )
-    days = [date(2024, 1, day) for day in range(1, 8)]
-    for day in days:
-        frame[frame["time"].dt.date == day].to_parquet(tmp_path / f"log-{day}.parquet", coerce_timestamps="us")
+    for day in DAYS:
+        frame[frame["time"].dt.date == day].to_parquet(folder / f"log-{day}.parquet", coerce_timestamps="us")
     items = pd.DataFrame({"id": [f"i{n}" for n in range(1, 26)], "kind": list("abcde") * 5})
-    items.to_parquet(tmp_path / "items.parquet")
-    shared = {
-        "items": {"path": str(tmp_path / "items.parquet"), "id": "id", "fields": ["kind"]},
-        "features": {"history_length": 4, "sequences": [{"name": "kinds", "of": "kind", "max_values": 3}]},
-        "split": {"by": "share", "test_share": 0.2},
-    }
-    daily, whole = (Lake(spark, str(tmp_path / name)) for name in ("daily", "whole"))
-    for day in days:
-        section = {"path": str(tmp_path / "log-{ds}.parquet")}
-        build_features(daily, config(tmp_path, frame, clicks_section=section, **shared), day)
-    build_features(whole, config(tmp_path, frame, **shared), days[-1])
-    found = [by_name(lake, days[-1]) for lake in (daily, whole)]
-    assert len(found[0]["examples"]) > 400
-    assert found[0] == found[1]
+    items.to_parquet(folder / "items.parquet")
+    return folder, frame
+
+
+def config_of_days(folder: Path, frame: pd.DataFrame, **clicks_section) -> Config:
+    return config(
+        folder,
+        frame,
+        clicks_section=clicks_section,
+        items={"path": str(folder / "items.parquet"), "id": "id", "fields": ["kind"]},
+        features={"history_length": 4, "sequences": [{"name": "kinds", "of": "kind", "max_values": 3}]},
+        split={"by": "share", "test_share": 0.2},
+    )
+
+
+@pytest.fixture(scope="module")
+def at_once(spark, days_of_clicks) -> dict[str, list[str]]:
+    """What one run over all days makes."""
+    lake = Lake(spark, str(days_of_clicks[0] / "whole"))
+    build_features(lake, config_of_days(*days_of_clicks), DAYS[-1])
+    return by_name(lake, DAYS[-1])
+
+
+def test_a_backfill_of_files_a_day_equals_one_run_over_all(spark, days_of_clicks, at_once) -> None:
+    daily = Lake(spark, str(days_of_clicks[0] / "daily"))
+    for day in DAYS:
+        build_features(daily, config_of_days(*days_of_clicks, path=str(days_of_clicks[0] / "log-{ds}.parquet")), day)
+    assert len(at_once["examples"]) > 400
+    assert by_name(daily, DAYS[-1]) == at_once
+
+
+def test_days_run_out_of_order_end_as_those_in_order(spark, days_of_clicks, at_once) -> None:
+    frame, shuffled = days_of_clicks[1], Lake(spark, str(days_of_clicks[0] / "shuffled"))
+    for day in (DAYS[1], DAYS[0], DAYS[2]):
+        build_features(shuffled, config_of_days(*days_of_clicks), day)
+    clicks = shuffled.read(CLICKS)
+    of_day = frame.drop_duplicates().groupby(frame["time"].dt.date).size()
+    assert clicks.count() == len(frame.drop_duplicates())
+    assert dict(clicks.groupBy("ds").count().collect()) == of_day.to_dict()
+    assert by_name(shuffled, DAYS[-1]) == at_once
+
+
+def test_an_order_cannot_be_continued_from_another_day(lake, tmp_path) -> None:
+    rows = pd.DataFrame({"user": ["a", "a", "b"] * 4, "item": list("pqrs") * 3, "time": range(12)})
+    settings = config(tmp_path, rows, clicks_section={"time_unit": "order"}, split={"by": "last"})
+    build_features(lake, settings, DAY)
+    assert lake.read_day(CLICKS, DAY).count() == 12
+    with pytest.raises(InputError, match="read as a whole"):
+        build_features(lake, settings, date(2024, 1, 11))
 
 
 def by_name(lake: Lake, ds: date) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ DAY = date(2024, 1, 1)
 def add_trial(results: Lake, data_set: str, trial: str, ranks: list[int]) -> None:
     place = {"data_set": data_set, "trial": trial}
     results.replace_day_with(EXPERIMENT_METRICS, [(1, "divspa", "all", "hr@50", 0.25)], DAY, **place)
-    row = (1, "divspa", "{}", None, [0.5, 0.4], [], 12.5, [7, 7, 9], ranks)
+    row = (1, "divspa", "{}", None, [0.5, 0.4], [], 12.5, [7, 7, 9], ranks, [300, 2])
     results.replace_day_with(EXPERIMENT_TRIALS, [row], DAY, **place)
 
 

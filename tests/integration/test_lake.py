@@ -70,6 +70,12 @@ def test_rows_that_break_the_contract_are_rejected_and_the_day_stays(lake, bad, 
     assert prices(lake) == [("a", 1.0)]
 
 
+def test_rows_of_the_driver_that_repeat_a_key_are_rejected_before_a_table_is_made(lake) -> None:
+    with pytest.raises(ContractError, match=r"repeat a key.*2 rows for item=a"):
+        lake.replace_day_with(PRICES, [("a", 1.0, None), ("b", 1.0, None), ("a", 2.0, "x")], DAY)
+    assert not lake.exists(PRICES)
+
+
 def test_a_missing_column_is_named(lake) -> None:
     with pytest.raises(ContractError, match="no price"):
         lake.replace_day(PRICES, rows(lake, ("a", 1.0, None)).drop("price"), DAY)

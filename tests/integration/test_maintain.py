@@ -1,16 +1,20 @@
 """`maintain` on real Delta tables: small files joined, old days gone, pinned versions still readable."""
 
 import os
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark import SparkConf
 
 from divspa.config import Config
-from divspa.lake.maintain import maintain
+from divspa.lake.event_logs import enter_in_manifest
+from divspa.lake.lease import leased
+from divspa.lake.maintain import maintain, maintain_dry_run
 from divspa.lake.tables import Lake
-from schemas import CLICKS, METRICS, TRAINING_RUNS
+from schemas import CLICKS, JOB_RUNS, METRICS, TRAINING_RUNS
 
 OLD, DAY = date(2024, 1, 1), date(2024, 1, 5)
 
@@ -84,26 +88,89 @@ def test_old_days_go_with_their_files_but_clicks_stay(world: tuple[Lake, int, in
     for ds in (OLD, DAY):
         Path(f"{lake.root}/reports/ds={ds}").mkdir(parents=True)
         Path(f"{lake.root}/checkpoints/ds={ds}/model=divspa").mkdir(parents=True)
-    for log, last in (("old", OLD), ("new", DAY)):
-        events = Path(f"{lake.root}/event_logs/{log}/events_1")
-        events.parent.mkdir(parents=True)
-        events.touch()
-        os.utime(events, (datetime.combine(last, time(), UTC).timestamp(),) * 2)
     settings = config(keep_days=4).model_copy(update={"lake": lake.root})
     maintain(lake, settings, DAY)
-    assert [path.name for path in Path(f"{lake.root}/event_logs").iterdir()] == ["new"]
     assert values(lake, ds=OLD) == [] and values(lake) == [3.0]
     assert lake.read_day(CLICKS, OLD).count() == 1
     assert [path.name for path in Path(f"{lake.root}/reports").iterdir()] == [f"ds={DAY}"]
     assert [path.name for path in Path(f"{lake.root}/checkpoints").iterdir()] == [f"ds={DAY}"]
 
 
-def test_nothing_is_vacuumed_while_a_training_is_under_way(
+# Names as Spark gives them: rolling and single files, ended and not, with an attempt, of several codecs.
+OURS = ("eventlog_v2_local-1", "eventlog_v2_app-2_1", "app-3.zstd", "app-3_2.inprogress", "spark-job_4.lz4.inprogress")
+FOREIGN = ("eventlog_v2_local-10", "eventlog_v2_app-22_1", "app-33.zstd", "notes.txt", "app-3-of-others", "_folder/x")
+
+
+def write_logs(folder: Path, names: Iterable[str], last: date) -> None:
+    for name in names:
+        log = folder / name / "events_1_x.zstd" if name.startswith("eventlog_v2") else folder / name
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+        os.utime(log, (datetime.combine(last, time(), UTC).timestamp(),) * 2)
+
+
+def enter(lake: Lake, entry: str, last: date) -> None:
+    write_logs(Path(f"{lake.root}/applications"), [entry], last)
+
+
+def test_of_event_logs_only_old_ones_of_this_lake_are_deleted(lake: Lake, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    write_logs(shared, [*OURS, *FOREIGN], OLD)
+    write_logs(shared, ["eventlog_v2_local-5"], DAY)
+    row = ("run", "augment", datetime.now(UTC), "succeeded", 1.0, {}, {}, {}, {}, 1.0, "App 2", "0", "s", None)
+    lake.append_with(JOB_RUNS, [row], OLD)
+    for entry in ("local-1", "app-3", "spark-job_4", "local-5", "gone"):
+        enter(lake, entry, OLD)
+    settings = Config.model_validate(
+        config(keep_days=4).model_dump() | {"lake": lake.root, "spark": {"event_log": str(shared)}}
+    )
+    maintain_dry_run(lake, settings, DAY)
+    assert len(list(shared.iterdir())) == len(OURS) + len(FOREIGN) + 1
+    maintain(lake, settings, DAY)
+    left = {str(path.relative_to(shared)) for path in shared.rglob("*") if path.is_file()}
+    kept = {f"{name}/events_1_x.zstd" if name.startswith("eventlog_v2") else name for name in FOREIGN}
+    assert left == kept | {"eventlog_v2_local-5/events_1_x.zstd"}
+    assert [path.name for path in Path(f"{lake.root}/applications").iterdir()] == ["local-5"]
+
+
+def test_a_run_enters_its_application_before_its_first_stage(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = lake.spark.sparkContext
+    monkeypatch.setattr(context, "getConf", lambda: SparkConf(loadDefaults=False).set("spark.eventLog.dir", "/shared"))
+    enter_in_manifest(lake, "/elsewhere")
+    enter_in_manifest(lake, None)
+    assert not Path(f"{lake.root}/applications").exists()
+    enter_in_manifest(lake, "/shared")
+    assert [path.name for path in Path(f"{lake.root}/applications").iterdir()] == [context.applicationId]
+
+
+def test_a_dry_run_names_what_would_go_and_deletes_nothing(
+    world: tuple[Lake, int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake, *_ = world
+    folder = Path(f"{lake.root}/reports/ds={OLD}")
+    folder.mkdir(parents=True)
+    before, version = data_files(lake), lake.version(METRICS)
+    settings = config(keep_days=4).model_copy(update={"lake": lake.root})
+    maintain_dry_run(lake, settings, DAY)
+    said = capsys.readouterr().err
+    assert f"metrics: {OLD}" in said and str(folder) in said
+    unneeded = {name for name in before if name in said}
+    assert "1 days of tables, 1 folders, 0 event logs and 2 files" in said
+    assert folder.exists() and data_files(lake) == before and lake.version(METRICS) == version
+    maintain(lake, settings.model_copy(update={"maintain": config().maintain}), DAY)
+    assert unneeded and not unneeded & data_files(lake), "what it named is what goes"
+
+
+def test_nothing_is_vacuumed_while_another_run_works_on_the_lake(
     world: tuple[Lake, int, int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     lake, first, _ = world
     before = data_files(lake)
-    Path(f"{lake.root}/checkpoints/ds={DAY}/model=divspa/resume").mkdir(parents=True)
+    with leased(lake.root, str(DAY), "train_base"):
+        maintain(lake, config(), DAY)
+        assert before < data_files(lake) and values(lake, first) == [2.0]
+        assert "another run works on the lake: train_base of 2024-01-05" in " ".join(capsys.readouterr().err.split())
     maintain(lake, config(), DAY)
-    assert before < data_files(lake) and values(lake, first) == [2.0]
-    assert "a training is under way" in capsys.readouterr().err
+    assert len(data_files(lake)) == 2 + 1 and values(lake) == [3.0]

@@ -210,8 +210,8 @@ def test_a_task_that_fails_once_leaves_no_row_twice(tmp_path: Path) -> None:
 
 def search_with_a_failure(folder: Path) -> None:
     """Search twice; the second time the first try of one task dies after it has given its first batch."""
-    from divspa.config import Spark
     from divspa.lake.session import spark_session
+    from divspa.lake.settings import Spark
 
     spark = spark_session(Spark(master="local[2,3]", driver_memory="1g", partitions=2))
     index = frame(spark, np.arange(400), vectors_of(400, 5))

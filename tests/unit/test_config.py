@@ -3,9 +3,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from divspa.config import ColumnField, Model, load_config
+from divspa.cli import main
+from divspa.config import load_config
 from divspa.errors import ConfigError
+from divspa.features.settings import ColumnField
 from divspa.models.registry import model_settings
+from divspa.models.settings import Model
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"clicks": {"path": "clicks", "user": "u", "item": "i", "time": "t"}}
@@ -25,6 +28,7 @@ def test_the_template_holds_every_default(tmp_path: Path) -> None:
         "split",
         "training",
         "divspa",
+        "tuning",
         "evaluation",
         "recall",
         "spark",
@@ -51,6 +55,14 @@ def test_an_override_of_a_model_named_by_a_word_keeps_the_name(tmp_path: Path) -
     assert model_settings(config.model).model_dump()["dim"] == 8
 
 
+def test_a_word_for_divspa_says_how_to_choose_and_leaves_the_rest(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, SMALL | {"divspa": "auto"})).divspa.choose == "auto"
+    given = write(tmp_path, SMALL | {"divspa": {"m": 2, "top_k": 5}})
+    divspa = load_config(given, ["divspa=auto", "divspa.beta=0.1"]).divspa
+    assert (divspa.choose, divspa.m, divspa.top_k, divspa.beta) == ("auto", 2, 5, 0.1)
+    assert load_config(write(tmp_path, SMALL | {"divspa": "auto"}), ["divspa.m=1"]).divspa.choose == "auto"
+
+
 def test_a_bare_field_name_is_a_categorical_field() -> None:
     field = ColumnField.model_validate("age")
     assert (field.column, field.kind, field.max_values) == ("age", "categorical", 1)
@@ -69,12 +81,28 @@ def one_field(**field) -> dict:
         ({"training": {"epochs": 0}}, "`training.epochs`"),
         ({"divspa": {"m": 30}}, "m may not exceed top_k"),
         ({"divspa": {"ways": ["u2i", "u2i"]}}, "each once"),
+        ({"divspa": "automatic"}, "`divspa.choose`"),
+        ({"tuning": {"candidates": [{"ways": []}]}}, "one or more ways"),
+        ({"tuning": {"candidates": [{"m": 2}]}}, "unknown key"),
         ({"split": {"by": "time"}}, "`at` is given with"),
         ({"users": {"path": "p", "id": "u", "fields": ["item_id"]}}, "must differ"),
         ({"items": one_field(bounds=[1])}, "with `kind: numeric`"),
         ({"items": one_field(kind="numeric", bounds=[2, 1])}, "ascending"),
         ({"items": one_field(hash_buckets=9, min_count=2)}, "no `min_count`"),
         ({"features": {"sequences": [{"name": "tastes", "of": "colour"}]}}, "not of item_id"),
+        ({"clicks": SMALL["clicks"] | {"epochs": 3}}, "`clicks.epochs`: unknown key; it is a key of `training`"),
+        ({"training": {"gates": {"max_drift": 1}}}, "it is a key of `features.gates`"),
+        ({"items": one_field(kin="multi")}, "`items.fields.0.kin`: unknown key; did you mean `kind`?"),
+        ({"items": {"path": "p", "id": "i", "fields": [5]}}, "a field is a name or a mapping"),
+        ({"evaluation": {"ks": [0]}}, "`evaluation.ks.0`"),
+        ({"evaluation": {"ks": [5, 5]}}, "each once"),
+        ({"evaluation": {"events": ["buy"]}}, "names buy, which `clicks.events.weights` does not"),
+        ({"lake": ""}, "`lake`: is blank"),
+        ({"clicks": SMALL["clicks"] | {"user": " "}}, "`clicks.user`: is blank"),
+        ({"spark": {"master": ""}}, "`spark.master`: is blank"),
+        ({"training": {"learning_rate": float("inf")}}, "`training.learning_rate`"),
+        ({"divspa": {"beta": float("nan")}}, "`divspa.beta`"),
+        ({"training": {"epochs": 10**30}}, "`epochs` is larger than"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, change: dict, message: str) -> None:
@@ -99,3 +127,30 @@ def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     data = {"clicks": SMALL["clicks"] | {"path": "package:no_such_thing/clicks.parquet"}}
     with pytest.raises(ConfigError, match="pip install no-such-thing"):
         _ = load_config(write(tmp_path, data)).clicks.location
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["training=5", "training.epochs=3"], "`training` is 5"),
+        (["[/b]"], "The option --set [/b] is not of the form section.key=value"),
+        (["training.epochs=[/b]"], "`training.epochs`"),
+        (["lake=[[[["], "The value of --set lake=[[[[ is not valid YAML"),
+    ],
+)
+def test_an_override_that_cannot_be_is_told_as_it_was_written(
+    tmp_path, monkeypatch, capsys, overrides, message
+) -> None:
+    sets = [part for override in overrides for part in ("--set", override)]
+    file = str(write(tmp_path, SMALL))
+    monkeypatch.setattr("sys.argv", ["divspa", "run", "--config", file, "--ds", "2024-01-01", *sets])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert message in told and "not foreseen" not in told
+
+
+@pytest.mark.parametrize("hidden", [[-5], [0], ["a"], 5])
+def test_sizes_of_layers_are_positive(hidden) -> None:
+    with pytest.raises(ConfigError, match="`hidden"):
+        model_settings(Model.model_validate({"name": "youtube_dnn", "hidden": hidden}))

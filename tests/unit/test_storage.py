@@ -10,7 +10,7 @@ import pytest
 from s3_server import s3_server
 
 from divspa.data.batches import read_batches
-from divspa.storage import S3, locate, make_folder, read_file, remove_folder, write_file
+from divspa.storage import S3, locate, make_folder, read_file, remove, write_file
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def test_small_files_come_and_go(where: str, bucket: str, tmp_path: Path) -> Non
     assert read_file(f"{folder}/model=a b/x.bin") == b"two"
     system, path = locate(folder)
     assert [info.base_name for info in system.get_file_info(pa.fs.FileSelector(f"{path}/model=a b"))] == ["x.bin"]
-    remove_folder(folder)
-    remove_folder(f"{folder}/nothing")
+    remove(folder)
+    remove(f"{folder}/nothing")
     with pytest.raises(FileNotFoundError):
         read_file(f"{folder}/model=a b/x.bin")
 

@@ -12,11 +12,13 @@ from scipy import stats
 from world import as_lists, catalogue_of, ranked, vectors_of
 
 from divspa.arrow import list_column
-from divspa.augmentation.pairs import PAIR, Candidates, Draws, Way, augment_batches, sample_pairs, with_candidates
+from divspa.augmentation.neighbours import Offer
+from divspa.augmentation.pairs import PAIR, Candidates, Draws, augment_batches, sample_pairs, with_candidates
+from divspa.augmentation.settings import DivSPA
 from divspa.augmentation.states import Found, UserStates
 from divspa.augmentation.summary import check_gates, summarise
 from divspa.augmentation.tally import Tally, tally_batches
-from divspa.config import DivSPA
+from divspa.augmentation.ways.registry import WAYS, chosen_ways
 from divspa.errors import ContractError, GateError
 from divspa.retrieval.settings import SearchReport
 
@@ -27,7 +29,13 @@ CLICKED = [[2, 3, 4], [5], [2, 6]]
 U2I = [[7, 8, 9], [], [7]]
 U2U2I = [[8], [7, 9], []]
 SETTINGS = DivSPA(top_k=3, m=2, draws=2)
-DRAWS = Draws(SETTINGS, seed=1, day=2)
+
+
+def draws_of(settings: DivSPA) -> Draws:
+    return Draws(settings, {name: way.number for name, way in chosen_ways(settings).items()}, seed=1, day=2)
+
+
+DRAWS = draws_of(SETTINGS)
 
 
 def scores(items: list[list[int]]) -> list[list[float]]:
@@ -52,6 +60,7 @@ def stream(pairs: list[tuple[int, int]], rows: int, keys: list[int] | None = Non
         "user_features": list_column(np.zeros((len(pairs), 1), np.int32)),
         "history": list_column(np.zeros((len(pairs), 2), np.int32)),
         "history_length": pa.array(np.zeros(len(pairs), np.int32)),
+        "weight": pa.array(np.ones(len(pairs), np.float32)),
         "is_pair": pa.array([True] * len(pairs)),
     }
     whole = pa.concat_tables([states, pa.table(columns)], promote=True)
@@ -63,12 +72,12 @@ def stream(pairs: list[tuple[int, int]], rows: int, keys: list[int] | None = Non
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(2, 13)), min_size=1, max_size=12), st.integers(1, 9))
 def test_candidates_do_not_depend_on_how_the_rows_are_cut(pairs: list[tuple[int, int]], rows: int) -> None:
     seen = []
-    for batch, found in with_candidates(stream(pairs, rows), CATALOGUE, SETTINGS):
+    for batch, found in with_candidates(stream(pairs, rows), CATALOGUE, DRAWS):
         for row, name in enumerate(batch["user_id"].to_pylist()):
             user, item = int(name.removeprefix("user-")), batch["item_index"][row].as_py()
             near = ranked(VECTORS[item], [i for i in range(2, 14) if i != item and i not in CLICKED[user]], VECTORS)
             wanted = {"u2i": U2I[user], "i2i": near[:3], "u2u2i": U2U2I[user]}
-            actual = {way: [i for i in found.by_way[way].ids_NK[row].tolist() if i] for way in wanted}
+            actual = {way: [i for i in found.offers[way].ids_NK[row].tolist() if i] for way in wanted}
             assert actual == wanted
             seen.append((user, item))
     assert sorted(seen) == sorted(pairs)
@@ -84,7 +93,13 @@ def test_candidates_do_not_depend_on_how_the_rows_are_cut(pairs: list[tuple[int,
 @pytest.mark.parametrize("rows", [2, 100])
 def test_a_repeated_example_is_an_error(rows: int) -> None:
     with pytest.raises(ContractError, match="100 twice"):
-        list(with_candidates(stream([(0, 5), (0, 6)], rows, keys=[100, 100]), CATALOGUE, SETTINGS))
+        list(with_candidates(stream([(0, 5), (0, 6)], rows, keys=[100, 100]), CATALOGUE, DRAWS))
+
+
+def test_every_way_draws_by_a_number_of_its_own() -> None:
+    numbers = {name: way.number for name, way in WAYS.items()}
+    assert len(set(numbers.values())) == len(numbers)
+    assert numbers.items() >= {"u2i": 0, "i2i": 1, "u2u2i": 2}.items(), "tables would come out anew"
 
 
 def tally(pairs: list[tuple[int, int]], rows: int, draws: Draws = DRAWS) -> Tally:
@@ -95,10 +110,9 @@ def tally(pairs: list[tuple[int, int]], rows: int, draws: Draws = DRAWS) -> Tall
 def test_the_summary_counts_what_was_found_dropped_and_added() -> None:
     searches = {"u2i": SearchReport("broadcast", 3, 12), "u2u2i": SearchReport("routed", 3, 3, recall=0.99, nprobe=2)}
     popularity = np.arange(14) * 10
-    everything = Draws(SETTINGS.model_copy(update={"m": 3}), 1, 2)  # m = top_k: every candidate is added
-    rows = {
-        row["way"]: row for row in summarise(tally([(0, 2), (1, 5)], 2, everything), popularity, searches, SETTINGS)
-    }
+    everything = draws_of(SETTINGS.model_copy(update={"m": 3}))  # m = top_k: every candidate is added
+    counted = tally([(0, 2), (1, 5)], 2, everything)
+    rows = {row["way"]: row for row in summarise(counted, popularity, chosen_ways(SETTINGS), searches)}
     near = [
         ranked(VECTORS[i], [j for j in range(2, 14) if j not in own], VECTORS)[:3]
         for i, own in ((2, {2, 3, 4}), (5, {5}))
@@ -124,15 +138,15 @@ def test_the_summary_counts_what_was_found_dropped_and_added() -> None:
 def test_tallies_add_up_however_the_rows_are_cut() -> None:
     pairs = [(user, item) for user in range(3) for item in range(2, 14)]
     whole, cut = tally(pairs, 1000), tally(pairs, 5)
-    for name in ("pairs", "completed", "found_R", "common_R", "dropped_R", "shared_R", "added_RV", "clicked_V"):
+    for name in ("pairs", "completed_R", "found_R", "common_R", "dropped_R", "shared_R", "added_RV", "clicked_V"):
         assert np.array_equal(getattr(whole, name), getattr(cut, name)), name
     assert whole.scores_R == pytest.approx(cut.scores_R)
 
 
 def gated(gates: dict[str, float], ways: tuple[str, ...] = ("u2i", "i2i", "u2u2i"), user: int = 1) -> list[str]:
     chosen = DivSPA.model_validate({"top_k": 3, "m": 2, "ways": ways, "gates": gates})
-    counted = tally([(user, 5), (user, 6)], 100, Draws(chosen, 1, 2))
-    return check_gates(summarise(counted, np.zeros(14, np.int64), {}, chosen), chosen)
+    counted = tally([(user, 5), (user, 6)], 100, draws_of(chosen))
+    return check_gates(summarise(counted, np.zeros(14, np.int64), chosen_ways(chosen), {}), chosen)
 
 
 def test_an_empty_way_fails_its_gate_by_name() -> None:
@@ -155,12 +169,11 @@ def test_a_popular_item_is_drawn_less_often_by_its_clicks_to_a_power() -> None:
         np.arange(pairs),
         np.full(pairs, 2, np.int32),
         np.tile(USERS[0], (pairs, 1)),
-        {"u2i": Way(ids_NK, np.ones(ids_NK.shape, np.float32), np.zeros(pairs, np.int64))},
-        np.zeros(pairs, bool),
+        {"u2i": Offer(ids_NK, np.ones(ids_NK.shape, np.float32), np.zeros(pairs, np.int64))},
     )
-    drawn = Draws(SETTINGS.model_copy(update={"m": 1}), 1, 2)
+    catalogue = replace(CATALOGUE, popularity_V=clicks_V)
     for power, chances in ((0.0, [1, 1, 1]), (0.5, [4, 2, 1]), (1.0, [16, 4, 1])):
-        catalogue = replace(CATALOGUE, popularity_V=clicks_V, discount=power)
+        drawn = draws_of(SETTINGS.model_copy(update={"m": 1, "ways": ("u2i",), "popularity_discount": power}))
         found = np.bincount(sample_pairs(candidates, catalogue, drawn, 0).items_NS[:, 0], minlength=14)[7:10]
         assert stats.chisquare(found, np.array(chances) / sum(chances) * pairs).pvalue > 1e-3, power
 

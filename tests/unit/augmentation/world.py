@@ -3,7 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
-from divspa.augmentation.catalogue import Catalogue
+from divspa.augmentation.catalogue import Catalogue, Neighbours
+from divspa.augmentation.ways.i2i import complete
 from divspa.lists import Lists, offsets_of
 from divspa.retrieval.kernel import build_shard, search
 
@@ -34,7 +35,7 @@ def catalogue_of(vectors: np.ndarray, width: int, addable: list[int] | None = No
     nearest[2:] = Lists(found.offsets_N1, found.ids_M).padded(0, width)
     scores[2:] = Lists(found.offsets_N1, found.scores_M).padded(0, width)
     ids = pa.array([f"item-{i}" for i in range(size)])
-    return Catalogue(ids, vectors, chosen, np.ones(size, np.int64), 1.0, nearest, scores)
+    return Catalogue(ids, vectors, chosen, np.ones(size, np.int64), {"i2i": Neighbours(nearest, scores, complete)})
 
 
 def ranked(query: np.ndarray, items: list[int], vectors: np.ndarray) -> list[int]:

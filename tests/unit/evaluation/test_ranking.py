@@ -5,26 +5,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divspa.errors import TrainingError
-from divspa.evaluation.metrics import accuracy, diversity, exposure, intra_list_distance, slices, unit_values
+from divspa.evaluation.metrics import (
+    accuracy,
+    all_finite,
+    diversity,
+    exposure,
+    intra_list_distance,
+    slices,
+    unit_values,
+)
 from divspa.evaluation.ranking import rank_users, top_items
+from divspa.evaluation.statistics import compare
 
 NONE = (np.zeros(0, int), np.zeros(0, int))
 
 
 def test_ties_count_against_the_model() -> None:
-    ranked = rank_users(np.ones((1, 1)), np.ones((10, 1)), NONE, (np.array([0]), np.array([0])), np.array([0]), 3)
+    ranked = rank_users(np.ones((1, 10)), NONE, (np.array([0]), np.array([0])), np.array([0]), 3)
     assert ranked.ranks_T.tolist() == [9]
 
 
-def test_nan_fails() -> None:
-    with pytest.raises(TrainingError, match="NaN"):
-        rank_users(np.array([[np.nan]]), np.ones((3, 1)), NONE, NONE, np.array([0]), 3)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_fails(value: float) -> None:
+    with pytest.raises(TrainingError, match="score is not finite"):
+        rank_users(np.full((1, 3), value), NONE, NONE, np.array([0]), 3)
+    with pytest.raises(TrainingError, match="rank is not finite"):
+        accuracy(np.array([1, value]), np.array([1, 2]), (5,))
+    with pytest.raises(TrainingError, match=r"metric is not finite.*hr@5"):
+        all_finite({"ndcg@5": 0.5, "hr@5": value})
+    for gains in ((np.array([0.5, value]), np.ones(2)), (np.ones(2), np.array([0.5, value]))):
+        with pytest.raises(TrainingError, match="compared is not finite"):
+            compare(*gains, np.array([1, 2]), seed=1)
 
 
 def test_items_outside_the_catalogue_rank_last_and_hidden_items_leave_the_list() -> None:
-    items = np.array([[4.0], [3.0], [2.0], [1.0]])
+    scores = np.array([[4.0, 3.0, 2.0, 1.0]])
     hidden, asked = (np.array([0]), np.array([0])), (np.array([0, 0]), np.array([1, -1]))
-    ranked = rank_users(np.ones((1, 1)), items, hidden, asked, np.array([0]), 4)
+    ranked = rank_users(scores, hidden, asked, np.array([0]), 4)
     assert ranked.ranks_T.tolist() == [0, 4]
     assert ranked.top_SK.tolist() == [[1, 2, 3, -1]]
 
@@ -37,7 +54,7 @@ def test_ranks_match_brute_force(users: int, items: int, seed: int) -> None:
     scores = users_UD @ items_ND.T
     row, item = (part.ravel() for part in np.meshgrid(np.arange(users), np.arange(items), indexing="ij"))
     shown = np.flatnonzero(rng.random(users) < 0.7)
-    ranked = rank_users(users_UD, items_ND, NONE, (row, item), shown, items)
+    ranked = rank_users(scores.copy(), NONE, (row, item), shown, items)
     wanted = [(np.delete(scores[r], i) >= scores[r, i]).sum() for r, i in zip(row, item, strict=True)]
     assert ranked.ranks_T.tolist() == wanted
     for top, user in zip(ranked.top_SK.tolist(), shown, strict=True):

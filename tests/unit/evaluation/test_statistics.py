@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from divspa.evaluation.statistics import compare, gains, holm, verdict
+from divspa.evaluation.statistics import compare, holm, verdict
+from divspa.gains import gains
 
 
 def test_the_t_test_is_scipys_over_users() -> None:
@@ -69,5 +70,5 @@ def test_the_words_follow_the_corrected_p() -> None:
 
 def test_gains_of_ranks_by_hand() -> None:
     ranks = np.array([0, 1, 49, 50])
-    assert gains(ranks, "hr", 50).tolist() == [1, 1, 1, 0]
-    assert gains(ranks, "ndcg", 2) == pytest.approx([1, 1 / np.log2(3), 0, 0])
+    assert gains(ranks, "hr@50").tolist() == [1, 1, 1, 0]
+    assert gains(ranks, "ndcg@2") == pytest.approx([1, 1 / np.log2(3), 0, 0])

@@ -69,6 +69,16 @@ def test_a_trial_is_known_by_all_that_its_ranking_depends_on(tmp_path: Path) -> 
     assert first["base"].key != trials(suite(tmp_path), seed=2)["base"].key
 
 
+def test_a_run_that_chooses_is_tuned_after_all_that_it_may_choose(tmp_path: Path) -> None:
+    runs = [{"name": "base"}, {"name": "auto", "over": "base", "set": {"divspa": "auto"}}]
+    runs.append({"name": "other", "over": "base", "set": {"divspa.choose": "auto", "tuning.criterion": "hr@50"}})
+    loaded = suite(tmp_path, runs=runs)
+    auto, other = (trial(loaded, "log", run, 1, {}, {}).stages() for run in loaded.runs[1:])
+    assert list(auto) == ["build_features", "train_linear", "train_base", "tune", "augment", "train_divspa"]
+    assert auto["train_base"] == other["train_base"] and auto["tune"] != other["tune"]
+    assert auto["augment"] != other["augment"]
+
+
 def test_a_part_keeps_the_bases_of_its_runs_and_the_trials_of_the_whole(tmp_path: Path) -> None:
     whole = suite(tmp_path)
     part = part_of(whole, ["log"], ["wide", "popularity"], 1)

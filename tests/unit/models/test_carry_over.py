@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from divspa.config import Model
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import MODELS, build_model
+from divspa.models.settings import Model
 from divspa.models.warm_start import carry_over
 
 MONDAY = Layout(

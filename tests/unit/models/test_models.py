@@ -1,14 +1,15 @@
 import math
+import warnings
 
 import pytest
 import torch
 
-from divspa.config import Model
 from divspa.models.checkpoint import Checkpoint
-from divspa.models.embeddings import RECENCY_RATE, FieldEmbeddings, HistoryWeights, ItemEmbeddings
+from divspa.models.embeddings import RECENCY_RATE, FieldEmbeddings, HistoryWeights, ItemEmbeddings, mlp
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import MODELS, build_model
-from divspa.serving.export import export_user_tower
+from divspa.models.settings import Model
+from divspa.serving.tower import export_user_tower
 
 LAYOUT = Layout(
     items=20,
@@ -110,3 +111,10 @@ def test_the_exported_user_tower_needs_torch_alone(name: str, tmp_path) -> None:
     tower = torch.export.load(file).module()
     five = tuple(torch.cat([part, part, part[:1]]) for part in USERS)
     assert torch.allclose(tower(*five), model.encode_users(*five), atol=1e-6)
+
+
+def test_layers_over_no_field_at_all_are_made_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layers = mlp([0, 4, 2])
+    assert layers(torch.zeros(3, 0)).shape == (3, 2)

@@ -1,5 +1,6 @@
 """Training on small Parquet files through petastorm, without Spark: resuming, early stopping and several processes."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +12,17 @@ import torch
 import torch.multiprocessing as mp
 
 from divspa.arrow import list_column
-from divspa.config import DivSPA, Model, Training
+from divspa.augmentation.settings import DivSPA
 from divspa.data.batches import Shard, read_batches
-from divspa.errors import TrainingError
+from divspa.errors import DamagedError, GateError, MissingTableError, TrainingError
 from divspa.models.checkpoint import Checkpoint
 from divspa.models.layout import FieldSlot, Layout
-from divspa.training.fit import Job, fit
+from divspa.models.settings import Model
+from divspa.training.fit import Job, Trainer, fit, starting_model
 from divspa.training.launch import fit_rank
+from divspa.training.objective import Objective
+from divspa.training.ranks import Ranks
+from divspa.training.settings import Training, TrainingGates
 from divspa.training.validation import Validation
 
 ITEMS, TASTES, LENGTH = 42, 4, 3
@@ -45,6 +50,7 @@ def job_in(folder: Path, model: str = "youtube_dnn", rows: int = 1200, **trainin
     index = np.arange(2, ITEMS, dtype=np.int32)
     features = list_column(rng.integers(1, 5, (len(index), 1)).astype(np.int32))
     items = pa.table({"item_index": index, "item_features": features, "popularity": np.full(len(index), 5)})
+    items = items.append_column("train_clicks", items["popularity"])
     pq.write_table(items, folder / "items.parquet")
     fields = (FieldSlot(name="age", width=1, cardinality=5),), (FieldSlot(name="kind", width=1, cardinality=6),)
     held = rng.integers(0, TASTES, 200)
@@ -109,6 +115,99 @@ def test_a_resume_point_of_other_settings_is_not_taken_up(tmp_path: Path) -> Non
     assert not fit(replace(job, fingerprint="b")).resumed
 
 
+CUT, EMPTY, GARBAGE, GONE = "cut", "empty", "garbage", "gone"
+
+
+def damage(file: Path, how: str) -> None:
+    content = file.read_bytes()
+    if how == GONE:
+        file.unlink()
+    else:
+        file.write_bytes({CUT: content[: len(content) // 2], EMPTY: b"", GARBAGE: b"\xff" * len(content)}[how])
+
+
+def short_job(folder: Path) -> Job:
+    return job_in(folder, rows=256, epochs=2, checkpoint_minutes=0)
+
+
+def killed_in_epoch_2(folder: Path) -> Job:
+    """A training of 4 steps an epoch whose last points are of steps 1 and 2 of its second one."""
+    job, seen = short_job(folder), 0
+
+    def kill(examples: int, note: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 4 + 3:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        fit(job, kill)
+    return job
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("whole")
+    fit(short_job(folder))
+    return Checkpoint.load(str(folder / "checkpoint")).version
+
+
+@pytest.mark.parametrize("how", [CUT, EMPTY, GARBAGE, GONE])
+@pytest.mark.parametrize("file", ["position-{}.json", "state-{}.safetensors"])
+def test_of_a_damaged_resume_point_the_one_before_is_used(
+    tmp_path: Path, undisturbed: str, file: str, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = killed_in_epoch_2(tmp_path)
+    points = tmp_path / "checkpoint" / "resume"
+    numbers = {json.loads((points / f"position-{slot}.json").read_text())["number"]: slot for slot in "ab"}
+    damage(points / file.format(numbers[max(numbers)]), how)
+    progress = fit(job)
+    said = capsys.readouterr().err
+    # A position is written after its state, so one that is not there was never written.
+    assert ("is damaged" in said and "goes on from epoch 2, step 1" in said) or (file[0] == "p" and how == GONE)
+    assert progress.resumed and Checkpoint.load(job.folder).version == undisturbed
+    assert not points.exists()
+
+
+@pytest.mark.parametrize("how", [CUT, EMPTY, GARBAGE, GONE])
+@pytest.mark.parametrize(
+    "files", ["position-*.json", "state-*.safetensors", "best-*/model.safetensors", "best-*/*.json"]
+)
+def test_where_no_whole_point_is_left_training_begins_anew_and_says_so(
+    tmp_path: Path, undisturbed: str, files: str, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = killed_in_epoch_2(tmp_path)
+    hit = list((tmp_path / "checkpoint" / "resume").glob(files))
+    assert hit
+    for file in hit:
+        damage(file, how)
+    progress = fit(job)
+    said = capsys.readouterr().err
+    assert ("is damaged" in said and "training begins anew" in said) or (files[0] == "p" and how == GONE)
+    assert not progress.resumed and Checkpoint.load(job.folder).version == undisturbed
+
+
+def test_a_state_that_is_whole_but_another_one_is_not_taken_up(tmp_path: Path, undisturbed: str) -> None:
+    job = killed_in_epoch_2(tmp_path)
+    points = tmp_path / "checkpoint" / "resume"
+    swapped = (points / "state-a.safetensors").read_bytes()
+    (points / "state-a.safetensors").write_bytes((points / "state-b.safetensors").read_bytes())
+    (points / "state-b.safetensors").write_bytes(swapped)
+    assert not fit(job).resumed and Checkpoint.load(job.folder).version == undisturbed
+
+
+@pytest.mark.parametrize("how", [CUT, EMPTY, GARBAGE, GONE])
+@pytest.mark.parametrize("file", ["model.safetensors", "model.json"])
+def test_a_damaged_checkpoint_is_one_error_that_names_the_file(tmp_path: Path, file: str, how: str) -> None:
+    job = replace(short_job(tmp_path), training=Training(epochs=1, threads=1))
+    fit(job)
+    damage(tmp_path / "checkpoint" / file, how)
+    named = MissingTableError if how == GONE else DamagedError
+    with pytest.raises(named, match=rf"{file}.*[Rr]un .*train") as error:
+        fit(replace(job, start_from=job.folder, folder=str(tmp_path / "divspa")))
+    assert str(tmp_path / "checkpoint") in str(error.value)
+
+
 def test_training_stops_when_validation_stops_rising_and_keeps_the_best_epoch(tmp_path: Path) -> None:
     job = job_in(tmp_path, epochs=60, patience=2, learning_rate=0.05)
     progress = fit(job)
@@ -167,6 +266,73 @@ def test_processes_share_the_examples_also_when_there_are_fewer_row_groups_than_
 def test_a_loss_that_is_not_finite_ends_the_training_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"lower training\.learning_rate"):
         fit(job_in(tmp_path, "fm", learning_rate=1e20, patience=0))
+
+
+def poisoned(at: int, value: float, attribute: str):
+    """A trainer whose `at`-th batch has a loss, or gradients, of a value."""
+
+    class Poisoned(Trainer):
+        steps = 0
+
+        def _step(self, batch, progress) -> None:
+            self.steps += 1
+            if self.steps == at:
+                self.poisoned_keys = batch.keys_B
+                self.poison()
+            super()._step(batch, progress)
+
+        def poison(self) -> None:
+            weight = self.trained[0]
+            if attribute == "loss":
+                exact = Objective.loss
+                own = lambda model, batch: exact(self.objective, model, batch) * value  # noqa: E731
+                object.__setattr__(self.objective, "loss", own)
+            else:
+                hook = weight.register_hook(lambda gradient: (hook.remove(), gradient * value)[1])
+
+    return Poisoned
+
+
+@pytest.mark.parametrize("at", [6, 4])
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("loss", float("nan")), ("loss", float("inf")), ("loss", 1e4), ("gradients", float("nan"))],
+)
+def test_a_batch_that_breaks_the_training_is_named_and_the_last_good_weights_stay(
+    tmp_path: Path, undisturbed: str, attribute: str, value: float, at: int
+) -> None:
+    job = short_job(tmp_path)
+    trainer = poisoned(at, value, attribute)(job, Ranks(), lambda examples, note: None)
+    with pytest.raises(TrainingError) as error:
+        trainer.run()
+    named = ", ".join(map(str, trainer.poisoned_keys[:5].tolist()))
+    epoch, step = divmod(at - 1, 4)
+    assert f"epoch {epoch + 1}, step {step + 1}, a batch of 64 with the example_ids {named}." in str(error.value)
+    points = tmp_path / "checkpoint" / "resume"
+    assert str(points) in str(error.value) and not (tmp_path / "checkpoint" / "model.json").exists()
+    progress = fit(job)
+    assert progress.resumed and Checkpoint.load(job.folder).version == undisturbed
+
+
+def test_embeddings_that_collapse_leave_the_checkpoint_as_it_was(tmp_path: Path) -> None:
+    job = short_job(tmp_path)
+    fit(job)
+    before = Checkpoint.load(job.folder).version
+    gates = TrainingGates(min_spread=1)
+    strict = replace(job, fingerprint="b", seed=8, training=job.training.model_copy(update={"gates": gates}))
+    with pytest.raises(GateError, match=r"youtube_dnn collapsed.*items differ by 0\.\d+ .*users differ by"):
+        fit(strict)
+    assert Checkpoint.load(job.folder).version == before
+
+
+def test_a_model_that_scores_nothing_has_no_validation_score(tmp_path: Path) -> None:
+    job = job_in(tmp_path)
+    model = starting_model(job)
+    with torch.no_grad():
+        model.items.weight[5] = torch.nan
+    assert job.validation is not None
+    with pytest.raises(TrainingError, match="validation score is not finite"):
+        job.validation.score(model.eval(), torch.ones(ITEMS, 1, dtype=torch.int32))
 
 
 def test_every_pass_delivers_every_example_and_prints_nothing(tmp_path: Path, capfd) -> None:

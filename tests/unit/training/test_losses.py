@@ -29,8 +29,8 @@ def test_mix_up_is_equation_three() -> None:
     losses = torch.tensor([[1.0, 2.0, 4.0], [3.0, 1.0, 7.0]])
     weights = torch.tensor([[1.0, 0.75, 0.25], [1.0, 1.0, 0.0]])
     expected = ((1 + 0.5 * (0.75 * 2 + 0.25 * 4)) + (3 + 0.5 * 1)) / 2
-    assert mix_up_outputs(losses, weights, beta=0.5).item() == pytest.approx(expected)
-    assert mix_up_outputs(losses[:, :1], weights[:, :1], beta=0.5).item() == pytest.approx(2.0)
+    assert mix_up_outputs(losses, weights, beta=0.5).mean().item() == pytest.approx(expected)
+    assert mix_up_outputs(losses[:, :1], weights[:, :1], beta=0.5).mean().item() == pytest.approx(2.0)
 
 
 def test_mix_up_of_representations_is_equation_two() -> None:

@@ -3,15 +3,15 @@ import math
 import pytest
 import torch
 
-from divspa.config import Training
 from divspa.training.negatives import NegativeSampler
+from divspa.training.settings import Training
 
 CLICKS = torch.tensor([0, 0, 8, 4, 2, 1, 1, 0])
 
 
 def sampler(kind: str, count: int = 4, clicks: torch.Tensor = CLICKS, power: float = 1.0) -> NegativeSampler:
     settings = Training(negative_sampling=kind, negatives=count, batch_size=16, popularity_power=power)  # pyright: ignore
-    return NegativeSampler(clicks, settings, torch.Generator().manual_seed(1))
+    return NegativeSampler(clicks, clicks, settings, torch.Generator().manual_seed(1))
 
 
 def test_hits_are_the_known_positives_of_the_row_only() -> None:

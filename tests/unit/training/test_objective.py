@@ -1,8 +1,15 @@
 """What a training step reads of a long history."""
 
+import pytest
 import torch
 
-from divspa.training.objective import sampled_history
+from divspa.data.batches import Batch
+from divspa.models.layout import Layout
+from divspa.models.registry import build_model
+from divspa.models.settings import Model
+from divspa.training.negatives import NegativeSampler
+from divspa.training.objective import Objective, sampled_history
+from divspa.training.settings import Training
 
 
 def test_a_sampled_history_keeps_order_shares_and_ages() -> None:
@@ -18,6 +25,29 @@ def test_a_sampled_history_keeps_order_shares_and_ages() -> None:
         assert torch.equal(ages_BS[row][real_S], length + 1 - items_BS[row][real_S])
         assert (items_BS[row][real_S].diff() >= 0).all()
     assert torch.equal((items_BS[0] - 2) // 4, torch.arange(50))
+
+
+def test_rows_count_by_their_importance_over_its_mean() -> None:
+    model = Model(name="youtube_dnn")
+    layout = Layout(items=12, history_length=3, user=(), item=())
+    torch.manual_seed(0)
+    towers = build_model(model, layout)
+    clicks_V = torch.ones(12, dtype=torch.int64)
+    rows = {
+        "keys_B": torch.arange(2),
+        "user_features_BF": torch.zeros(2, 0, dtype=torch.int32),
+        "history_BL": torch.tensor([[3, 4, 0], [5, 0, 0]], dtype=torch.int32),
+        "items_BP": torch.tensor([[6], [7]], dtype=torch.int32),
+        "weights_BP": torch.ones(2, 1),
+    }
+
+    def loss(*importance: float) -> float:
+        sampler = NegativeSampler(clicks_V, clicks_V, Training(), torch.Generator().manual_seed(1))
+        objective = Objective(torch.zeros(12, 0, dtype=torch.int32), sampler, Training(), None, mean_importance=2.0)
+        return objective.loss(towers, Batch(**rows, importance_B=torch.tensor(importance))).item()
+
+    assert loss(4, 0) != pytest.approx(loss(0, 4)), "two rows that differ"
+    assert loss(3, 1) == pytest.approx(0.75 * loss(4, 0) + 0.25 * loss(0, 4), rel=1e-5)
 
 
 def test_a_short_history_is_read_whole() -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from divspa.config import ClickLog, Config
+from divspa.config import Config
 from divspa.errors import ConfigError
+from divspa.features.settings import ClickLog
 from divspa.training.resume import Progress
 from divspa.training.tracking import TrainedModel, require_tracking, track
 

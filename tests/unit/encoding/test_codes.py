@@ -1,9 +1,7 @@
 import numpy as np
 import pyarrow as pa
-import pytest
 
-from divspa.features.encoding import Codes, encode_field
-from divspa.features.gates import stability_index
+from divspa.encoding.codes import Codes, encode_field
 
 # The values -5, 3 and 9 (as hashes) have the indices 4, 2 and 3.
 CODES = Codes(np.array([-5, 3, 9]), np.array([4, 2, 3], np.int32))
@@ -30,9 +28,3 @@ def test_an_empty_vocabulary_knows_nothing_and_a_hash_needs_none() -> None:
     empty = Codes(np.zeros(0, np.int64), np.zeros(0, np.int32))
     assert encode_field(pa.array([3, None]), 1, empty, None).tolist() == [[1], [1]]
     assert encode_field(pa.array([2, None, 7], pa.int32()), 1, None, None).tolist() == [[2], [1], [7]]
-
-
-def test_the_stability_index_by_hand() -> None:
-    assert stability_index([10, 30], [1, 3]) == pytest.approx(0)
-    assert stability_index([75, 25], [50, 50]) == pytest.approx(0.25 * np.log(1.5) - 0.25 * np.log(0.5))
-    assert stability_index([100, 0], [50, 50]) > 2

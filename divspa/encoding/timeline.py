@@ -36,16 +36,17 @@ class Timeline:
 
     def __init__(self, key_R: np.ndarray, at_R: np.ndarray, item_R: np.ndarray) -> None:
         row_R = np.arange(len(key_R))
-        new_user_R = np.r_[True, key_R[1:] != key_R[:-1]]
-        new_instant_R = new_user_R | np.r_[True, at_R[1:] != at_R[:-1]]
+        new_user_R, new_instant_R = np.ones((2, len(key_R)), bool)
+        new_user_R[1:] = key_R[1:] != key_R[:-1]
+        new_instant_R[1:] = new_user_R[1:] | (at_R[1:] != at_R[:-1])
         self.at_R = at_R
         self.user_R = np.cumsum(new_user_R) - 1
         self.first_U = np.flatnonzero(new_user_R)
-        self.end_U = np.r_[self.first_U[1:], len(key_R)]
+        self.end_U = np.append(self.first_U[1:], len(key_R))
         self.instant_R = np.maximum.accumulate(np.where(new_instant_R, row_R, 0))
         is_event_R = item_R >= FIRST_INDEX
         self.item_E = item_R[is_event_R]
-        self.events_before = np.r_[0, np.cumsum(is_event_R)]
+        self.events_before = np.append(0, np.cumsum(is_event_R))
 
     def cut_at(self, time_U: np.ndarray) -> np.ndarray:
         """The cut of a moment of each user."""
@@ -86,6 +87,15 @@ class Timeline:
         out_ML = np.zeros((len(cut_M), length), np.int32)
         out_ML[taken_ML] = values[place_ML[taken_ML]]
         return out_ML, (end_M - start_M).astype(np.int32)
+
+
+def strongest_of(group_N: np.ndarray, weight_N: np.ndarray) -> np.ndarray:
+    """For each row the number of the row of its group that weighs most, the last of equals [N]."""
+    order_N = np.lexsort((weight_N, group_N))
+    ordered_N = group_N[order_N]
+    is_last_N = np.r_[ordered_N[1:] != ordered_N[:-1], True]
+    winners = order_N[is_last_N]
+    return winners[np.searchsorted(ordered_N[is_last_N], group_N)]
 
 
 def first_of_each(group_N: np.ndarray) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 from datetime import date
 
-from pyspark.errors.exceptions.base import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.config import Attributes
 from divspa.errors import ConfigError
-from divspa.lake.source import read_source
+from divspa.features.settings import Attributes
+from divspa.sources.damage import Damage, read_whole
+from divspa.sources.table import PROBLEM, Wanted, read_table
 
 
 def allowed_items(items: DataFrame, condition: str | None, source: Attributes | None, ds: date, key: str) -> DataFrame:
@@ -22,18 +22,16 @@ def allowed_items(items: DataFrame, condition: str | None, source: Attributes | 
         return items
     if source is None:
         raise ConfigError(f"The condition {key} needs attributes of items", remedy="declare `items`, or drop it")
-    attributes = read_source(items.sparkSession, source, ds)
-    try:
-        meeting = attributes.where(F.expr(condition))
-        ids = meeting.select(F.trim(F.col(f"`{source.id}`").cast("string")).alias("item_id"))
-        allowed = items.join(ids, "item_id", "left_semi")
-        nothing = allowed.isEmpty()
-    except PySparkException as error:
-        raise ConfigError(
-            f"The condition {key} cannot be evaluated over {source.path}",
-            expected="Spark SQL over the columns of the items table",
-            found=f"{condition}: {str(error).partition(chr(10))[0][:200]}",
-        ) from error
-    if nothing:
+    wanted = {"item_id": Wanted("items.id", source.id, "id"), "allowed": Wanted(key, condition, "condition")}
+
+    def read(damage: Damage) -> DataFrame:
+        rows = read_table(items.sparkSession, source, wanted, ds, damage).rows
+        ids = rows.where(F.col(PROBLEM).isNull() & F.col("allowed")).select("item_id").persist()
+        ids.count()
+        return ids
+
+    ids = read_whole(source, read)
+    allowed = items.join(ids, "item_id", "left_semi")
+    if allowed.isEmpty():
         raise ConfigError(f"No item meets the condition {key}", found=condition, remedy="mend or drop it")
     return allowed

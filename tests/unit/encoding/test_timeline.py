@@ -7,9 +7,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from divspa.encoding.timeline import whole_users
 from divspa.features import examples
 from divspa.features.examples import Shape, Users, example_rows, state_rows
-from divspa.features.timeline import whole_users
 
 LENGTH, WIDTH, TASTES = 3, 2, 4
 # Codes of the items 0 to 6 for a sequence field of two places; 1 is unknown and 0 is padding.

@@ -1,0 +1,1 @@
+"""Ways to more positives: one file a way, behind one registry."""

@@ -1,0 +1,44 @@
+"""Values of a field to integers: known values from 2 on, 1 for unknown, 0 for padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from schemas.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The known values of a field as hashes in ascending order, and the index of each."""
+
+    hashes: np.ndarray
+    indices: np.ndarray
+
+
+def encode_field(values: pa.Array, width: int, codes: Codes | None, bounds: Sequence[float] | None) -> np.ndarray:
+    """Encode one column [rows, width]: numbers by bounds, hashes by codes, and without either they are indices."""
+    if bounds is not None:
+        number = values.to_numpy(zero_copy_only=False)
+        place = np.searchsorted(np.asarray(bounds, float), number, side="right") + FIRST_INDEX
+        return np.where(np.isnan(number), UNKNOWN, place).astype(np.int32)[:, None]
+    if isinstance(values, pa.ListArray):
+        row, value = np.repeat(np.arange(len(values)), np.diff(values.offsets)), values.flatten().to_numpy()
+    else:
+        row, value = np.flatnonzero(values.is_valid()), values.drop_null().to_numpy()
+    return encode_values(row, value, len(values), width, codes)
+
+
+def encode_values(row: np.ndarray, value: np.ndarray, rows: int, width: int, codes: Codes | None) -> np.ndarray:
+    """Encode known values [rows, width], each of a row, in order: hashes by codes, and without these indices."""
+    if codes is not None:
+        place = np.minimum(np.searchsorted(codes.hashes, value), len(codes.hashes) - 1)
+        hit = codes.hashes[place] == value if len(codes.hashes) else np.zeros(len(value), bool)
+        row, value = row[hit], codes.indices[place[hit]]
+    nth = np.arange(len(row)) - np.searchsorted(row, row, side="left")
+    fits = nth < width
+    out = np.full((rows, width), PADDING, np.int32)
+    out[row[fits], nth[fits]] = value[fits]
+    out[out[:, 0] < FIRST_INDEX, 0] = UNKNOWN
+    return out

@@ -1,0 +1,29 @@
+"""What is measured after the cutoff."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from divspa.settings import Section
+
+
+def _lengths(ks: tuple[int, ...]) -> tuple[int, ...]:
+    if list(ks) != sorted(set(ks)):
+        raise ValueError("lengths of lists stand in ascending order, each once")
+    return ks
+
+
+Lengths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_lengths)]
+
+
+class Evaluation(Section):
+    """What is measured on the part of the log after the cutoff; diversity on the lists of so many users (Table 5).
+
+    With `events` only clicks of these kinds are test events, and held out for early stopping.
+    """
+
+    ks: Lengths = (50, 100, 200)
+    diversity_ks: Lengths = (100, 500, 1000)
+    diversity_users: Annotated[int, Field(ge=1)] = 10_000
+    drop_seen: bool = True
+    events: tuple[str, ...] = ()

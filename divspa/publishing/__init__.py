@@ -1,0 +1,1 @@
+"""What is published: channels made of one model or of two fused, and how they rank the held-out clicks."""

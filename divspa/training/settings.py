@@ -1,0 +1,38 @@
+"""The optimisation that base and DivSPA share."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from divspa.settings import Criterion, Section, Share
+
+
+class TrainingGates(Section):
+    """What ends a training, or keeps its embeddings from being published; 0 turns one off, 1 a share at most."""
+
+    max_loss_rise: Annotated[float, Field(ge=0)] = 100.0
+    min_spread: Share = 0.0001
+    max_direction: Share = 0.999
+
+
+class Training(Section):
+    """The optimisation that base and DivSPA share (Section 4.1)."""
+
+    epochs: Annotated[int, Field(ge=1)] = 20
+    patience: Annotated[int, Field(ge=0)] = 2
+    criterion: Criterion = "ndcg"
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    schedule: Literal["constant", "linear"] = "constant"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    negatives: Annotated[int, Field(ge=1)] = 1000
+    negative_sampling: Literal["uniform", "popularity", "in_batch", "mixed"] = "mixed"
+    popularity_power: Annotated[float, Field(ge=0)] = 0.75
+    omega: Annotated[float, Field(gt=0)] = 20.0
+    history_sample: Annotated[int, Field(ge=0)] = 50
+    start: Literal["scratch", "previous"] = "scratch"
+    processes: Annotated[int, Field(ge=1)] = 1
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=0)] = 0
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
+    gates: TrainingGates = TrainingGates()

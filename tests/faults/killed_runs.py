@@ -1,0 +1,165 @@
+"""Runs of a day that are killed again and again, and what is left of them."""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+ROOT = Path(__file__).parents[2]
+DIVSPA = str(Path(sys.executable).with_name("divspa"))
+# Logs of what was done and when, which no two runs have alike.
+LOGS = ("job_runs", "published")
+STAGES = ["build_features", "train_base", "augment", "train_divspa", "evaluate", "export_recall", "publish"]
+SETS = ["training.epochs=2", "divspa.draws=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
+# What tells of a run and not of its result: versions rise when a table is written again, seconds pass.
+OF_THE_RUN = ("model_version", "settings_hash", "source_versions", "settings", "versions", "seconds", "resumed")
+HALF_MADE = ("*.part", "_temporary", "*.tmp", "resume", "leases/*", ".*.json.*.tmp")
+STARTED = "starting Spark"
+GONE_WITHIN = 20.0
+
+
+def digests(lake: Path) -> dict[str, str]:
+    """What a lake holds: each table as a set of rows, checkpoints and the served index as bytes."""
+    found = {}
+    for table in sorted(path.parent for path in lake.glob("*/_delta_log")):
+        if table.name not in LOGS:
+            rows = pl.read_delta(str(table)).drop(OF_THE_RUN, strict=False)
+            text = "\n".join(sorted(map(repr, rows.select(sorted(rows.columns)).rows())))
+            found[table.name] = hashlib.sha256(text.encode()).hexdigest()
+    for pattern in ("checkpoints/**/model.safetensors", "serving/**/items.faiss"):
+        for file in sorted(lake.glob(pattern)):
+            found[str(file.relative_to(lake))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def left_behind(lake: Path, temporary: Path) -> list[str]:
+    """What a run that ended well has left of those that were killed before it."""
+    in_lake = [path for pattern in HALF_MADE for path in lake.rglob(pattern)]
+    return sorted(map(str, {*in_lake, *temporary.glob("divspa-*/*"), *temporary.glob("[!d]*")}))
+
+
+def below(process: int) -> set[int]:
+    """A process and all that it started, as far as they still hang together."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if state[0] not in "ZX":
+                parents[int(entry.name)] = int(state[1])
+    found, grown = {process}, True
+    while grown:
+        more = {child for child, parent in parents.items() if parent in found} - found
+        found, grown = found | more, bool(more)
+    return found & (parents.keys() | {process})
+
+
+@dataclass
+class Lane:
+    """A place where one run at a time is started: the log it reads, its temporary folder, and its dice."""
+
+    folder: Path
+    config: Path
+    dice: random.Random
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def temporary(self) -> Path:
+        return self.folder / "tmp"
+
+    def start(self, lake: Path, ds: str) -> "Driver":
+        """Begin, or go on with, all stages of a day."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        sets = [part for setting in (*SETS, f"lake={lake}") for part in ("--set", setting)]
+        command = [DIVSPA, "run", "--config", str(self.config), "--ds", f"{ds}..{ds}", *sets]
+        log = self.folder / "run.log"
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out, env=environment, cwd=ROOT)
+        return Driver(process, log, ds, self)
+
+
+@dataclass
+class Driver:
+    """A run of a day, and how far it is."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    ds: str
+    lane: Lane
+    now: str = STARTED
+    since: float = field(default_factory=time.monotonic)
+
+    def look(self) -> str:
+        """The stage at hand; its predecessors' seconds are kept by the lane."""
+        text = self.log.read_text(errors="replace")
+        done = [stage for stage in STAGES if f'"stage": "{stage}"' in text]
+        left = next((line for line in text.splitlines() if line.startswith(f"{self.ds}: ")), None)
+        if left is None:
+            stage = STARTED
+        elif done:
+            stage = next((name for name in STAGES if STAGES.index(name) > STAGES.index(done[-1])), "ended")
+        else:
+            stage = next((name for name in STAGES if name in left), "ended")
+        if stage != self.now:
+            moment = time.monotonic()
+            self.lane.seconds[self.now] = moment - self.since
+            self.now, self.since = stage, moment
+        return stage
+
+    def killed_in(self, stage: str, share: float) -> set[int]:
+        """Kill the driver when a share of what a stage last took has passed in it.
+
+        Returns the processes that it had started and itself; none when it ended before.
+        """
+        while self.process.poll() is None:
+            now = self.look()
+            beyond = now != STARTED and (stage == STARTED or now == "ended" or STAGES.index(now) > STAGES.index(stage))
+            if beyond or (now == stage and time.monotonic() - self.since >= share * self.lane.seconds.get(stage, 10.0)):
+                family = below(self.process.pid)
+                self.process.send_signal(signal.SIGKILL)
+                return family
+            time.sleep(0.05)
+        return set()
+
+    def orphans(self, family: set[int]) -> set[int]:
+        """Those of a killed driver's processes that outlive it; they are ended here."""
+        self.process.wait()
+        alive = wait_for_the_end_of(family - {self.process.pid})
+        for pid in alive:
+            os.kill(pid, signal.SIGKILL)
+        return alive
+
+
+def wait_for_the_end_of(processes: set[int]) -> set[int]:
+    """Those of some processes that still run after GONE_WITHIN seconds."""
+    end, alive = time.monotonic() + GONE_WITHIN, processes
+    while (alive := {pid for pid in alive if _runs(pid)}) and time.monotonic() < end:
+        time.sleep(0.1)
+    return alive
+
+
+def _runs(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def copied(source: Path | None, lake: Path) -> Path:
+    """A fresh lake, empty or a copy of another one."""
+    shutil.rmtree(lake, ignore_errors=True)
+    if source is not None:
+        shutil.copytree(source, lake)
+    return lake
