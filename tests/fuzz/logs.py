@@ -42,7 +42,7 @@ IDS: dict[str, Callable[[list[int | None]], pa.Array]] = {
     "string": lambda ids: pa.array([None if n is None else str(n) for n in ids]),
     "large_string": lambda ids: pa.array([None if n is None else str(n) for n in ids], pa.large_string()),
     "spaced": lambda ids: pa.array(["NULL" if n is None else f" {n}\t" for n in ids]),
-    "category": lambda ids: pa.array([None if n is None else str(n) for n in ids]).dictionary_encode(),
+    "category": lambda ids: pa.array([None if n is None else str(n) for n in ids], pa.string()).dictionary_encode(),
     "binary": lambda ids: pa.array([None if n is None else str(n).encode() for n in ids]),
 }
 TEXT_IDS = ["plain", "spaced", "null"]
