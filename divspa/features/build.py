@@ -38,7 +38,7 @@ from divspa.features.figures import (
     vocabulary_figures,
 )
 from divspa.features.gates import pass_gates
-from divspa.features.split import Span, clicked_by, with_split
+from divspa.features.split import HeldOutUsers, Span, clicked_by, with_split
 from divspa.features.vocabulary import (
     copy_for,
     count_buckets,
@@ -58,7 +58,7 @@ from schemas.vocabulary import ITEM_FIELD
 
 # Lengths of histories, and from how many clicks of half of the users on the long one is chosen.
 SHORT, USUAL, LONG, MANY_CLICKS = 10, 50, 200, 150
-ABOUT_CLICKS = ("cutoff", "first_click", "train_clicks", "test_clicks", "train_instants")
+ABOUT_CLICKS = ("cutoff", "first_click", "train_clicks", "test_clicks", "train_instants", "last_trained")
 
 
 def build_features(lake: Lake, config: Config, ds: date) -> None:
@@ -77,6 +77,8 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         clicks = clicks.withColumn("user_key", F.xxhash64("user_id"))
         people = held(till_written, clicked_by(clicks))
         span = Span.of(people, ds)
+        by_time = config.split.by != "last" and config.clicks.has_times
+        held_out = HeldOutUsers.of(people, span, config.split.validation_events, by_time=by_time)
         earlier = earlier_vocabulary(lake, ds)
         catalogue = held(till_written, item_catalogue(clicks, earlier, config))
         tables = {side: _read_attributes(till_written, lake, config, side, ds) for side in ("items", "users")}
@@ -102,8 +104,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         length = config.features.history_length or kept_length(lake, ds) or chosen_length(people)
         console.print(f"histories: the last {length} clicks of each user", highlight=False)
         shape = past_shape(config, items, length)
-        validation = span.validation_share(config.split.validation_events)
-        lake.replace_day(EXAMPLES, build_examples(timeline, shape, validation, config.clicks.kinds), ds, unique=True)
+        lake.replace_day(EXAMPLES, build_examples(timeline, shape, held_out, config.clicks.kinds), ds, unique=True)
         lake.replace_day(USER_FEATURES, user_states(timeline, shape), ds, unique=True)
         lake.replace_day(ITEM_FEATURES, items, ds)
         lake.replace_day(CLICKS_QUARANTINE, with_damaged(quarantine(rows), files), ds, unique=True)

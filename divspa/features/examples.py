@@ -12,7 +12,7 @@ from divspa.arrow import list_column
 from divspa.config import Config
 from divspa.encoding.timeline import Timeline, first_of_each, strongest_of, whole_users
 from divspa.features.settings import ClickLog, FeatureField
-from divspa.features.split import chosen_for_validation
+from divspa.features.split import HeldOutUsers
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 # Moments whose histories are laid out at once, so that a user of a million clicks needs no gigabytes.
@@ -98,15 +98,15 @@ def user_timeline(clicks: DataFrame, users: DataFrame) -> DataFrame:
     return both.repartition("user_key").sortWithinPartitions(*ORDER)
 
 
-def build_examples(timeline: DataFrame, shape: Shape, validation: float, kinds: tuple[str, ...] = ()) -> DataFrame:
+def build_examples(timeline: DataFrame, shape: Shape, held_out: HeldOutUsers, kinds: tuple[str, ...] = ()) -> DataFrame:
     """One row a positive, with the user's encoded fields and history as of the click, or as of the cutoff in test.
 
     Histories hold clicks before the cutoff only. With `repeats: first` one row a user, item and side of the cutoff,
-    which counts and is what the strongest of its clicks is. For a share of the users, the clicks of the last instant
+    which counts and is what the strongest of its clicks is. For some of the users, the clicks of the last instant
     before the cutoff are the split `valid`, which no training reads; a user of one instant stays in training.
     """
-    held_out = F.col("is_last") & chosen_for_validation(validation)
-    split = F.when(F.col("is_test"), "test").when(held_out, "valid").otherwise("train")
+    is_valid = F.col("is_last") & held_out.chosen()
+    split = F.when(F.col("is_test"), "test").when(is_valid, "valid").otherwise("train")
     key = F.xxhash64("user_id", "item_id", F.unix_micros("clicked_at"))
     worth = "".join(f", {name} {kind}" for name, kind in WORTH.items() if name in timeline.columns)
     rows = _by_user(timeline, shape, example_rows, EXAMPLE + worth)

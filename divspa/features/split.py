@@ -10,6 +10,8 @@ from divspa.errors import InputError
 from divspa.features.settings import Split
 
 TRAINED_FOR_EACH_HELD_OUT = 20
+# Of the users who came last, and never of less than their newest half, at most this share is held out.
+MOST_HELD_OUT = 0.5
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -28,7 +30,7 @@ def with_split(clicks: DataFrame, split: Split) -> DataFrame:
 
 def clicked_by(clicks: DataFrame) -> DataFrame:
     """Everyone who clicked. One row a user: cutoff, first click, clicks before the cutoff and later, about how many
-    instants before it.
+    instants before it and the last of these.
     """
     trained = F.col("split") == "train"
     return clicks.groupBy("user_id", "user_key").agg(
@@ -37,6 +39,7 @@ def clicked_by(clicks: DataFrame) -> DataFrame:
         F.count(F.when(trained, True)).alias("train_clicks"),
         F.count(F.when(~trained, True)).alias("test_clicks"),
         F.approx_count_distinct(F.when(trained, F.col("clicked_at"))).alias("train_instants"),
+        F.max(F.when(trained, F.col("clicked_at"))).alias("last_trained"),
     )
 
 
@@ -76,6 +79,33 @@ class Span:
         return validation_share(self.train_clicks, self.train_instants, self.trained_users, events)
 
 
+@dataclass(frozen=True)
+class HeldOutUsers:
+    """Whose last clicks before the cutoff are held out: of a share of the users who came at `since` or later.
+
+    Those of the test period came lately too: what somebody did long ago says less of what is asked of a model.
+    """
+
+    share: float
+    since: datetime | None = None
+
+    @classmethod
+    def of(cls, people: DataFrame, span: Span, events: int, *, by_time: bool) -> "HeldOutUsers":
+        """For about so many events; of all users alike where each has a cutoff of their own."""
+        share = span.validation_share(events)
+        newest = max(1 - MOST_HELD_OUT, share / MOST_HELD_OUT)
+        if not by_time or newest >= 1:
+            return cls(share)
+        trained = people.where("last_trained IS NOT NULL")
+        since = _first_after(trained, F.date_trunc("hour", "last_trained"), span.trained_users * (1 - newest))
+        return cls(share / newest, since)
+
+    def chosen(self) -> Column:
+        """Whether the rows of a user's last instant, at `clicked_at`, are held out."""
+        chosen = chosen_for_validation(self.share)
+        return chosen if self.since is None else chosen & (F.col("clicked_at") >= F.lit(self.since))
+
+
 def validation_share(train_clicks: int, train_instants: int, trained_users: int, events: int) -> float:
     """The share of the users whose last training clicks are held out: one for every 20 training clicks at most.
 
@@ -110,8 +140,9 @@ def _share_cutoff(clicks: DataFrame, test_share: float) -> datetime:
     return _first_after(clicks, F.date_trunc(grain, "clicked_at"), total * (1 - test_share))
 
 
-def _first_after(clicks: DataFrame, bucket: Column, wanted: float) -> datetime:
-    counts = clicks.groupBy(bucket.alias("bucket")).count().toPandas().sort_values("bucket")
+def _first_after(rows: DataFrame, bucket: Column, wanted: float) -> datetime:
+    """The first bucket of time before which at least the wanted number of rows lies; the last if there is none."""
+    counts = rows.groupBy(bucket.alias("bucket")).count().toPandas().sort_values("bucket")
     before = counts["count"].cumsum() - counts["count"]
     enough = counts.loc[before >= wanted, "bucket"]
     cutoff = enough.iloc[0] if len(enough) else counts["bucket"].iloc[-1]

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from divspa.evaluation.test_set import TestSet
 from divspa.features.build import build_features, read_log
 from divspa.features.clicks import new_clicks, quarantine
 from divspa.features.settings import Split
-from divspa.features.split import with_split
+from divspa.features.split import HeldOutUsers, Span, clicked_by, with_split
 from divspa.lake.held import FORGETS_PLANS
 from divspa.lake.tables import Lake
 from schemas import CLICKS, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
@@ -165,6 +166,28 @@ def test_running_again_gives_identical_tables_whatever_the_order_of_the_file(
     frame = pd.DataFrame(CLICKED, columns=["user", "item", "time"])
     build_features(built, config(tmp_path, frame.sample(frac=1, random_state=3)), DAY)
     assert first == [content(built, table) for table in tables]
+
+
+@pytest.mark.parametrize(("wanted", "oldest"), [(20, 100), (40, 100), (70, 60), (150, 0)])
+def test_the_last_clicks_of_users_who_came_lately_are_held_out(spark, wanted, oldest) -> None:
+    """200 users of ten instants each, the last of these an hour after that of the user before."""
+    seen = [(f"u{user}", at(1) + timedelta(hours=user - back)) for user in range(200) for back in range(10)]
+    clicks = spark.createDataFrame(seen, "user_id string, clicked_at timestamp")
+    clicks = with_split(clicks, Split(by="time", at=at(20))).withColumn("user_key", F.xxhash64("user_id"))
+    people = clicked_by(clicks).persist()
+    span = replace(Span.of(people, DAY), train_clicks=20 * wanted)  # one of 20 at most is held out
+    last = people.withColumn("clicked_at", F.col("last_trained"))
+
+    def held_out(*, by_time: bool) -> list[int]:
+        rows = last.where(
+            HeldOutUsers.of(people, replace(span, train_instants=20 * wanted), 5000, by_time=by_time).chosen()
+        )
+        return [int(row.user_id[1:]) for row in rows.collect()]
+
+    assert wanted * 0.6 < len(held_out(by_time=True)) < wanted * 1.4
+    assert oldest <= min(held_out(by_time=True)) < oldest + 30
+    assert min(held_out(by_time=False)) < 30
+    people.unpersist()
 
 
 def test_last_events_of_each_user(built) -> None:
