@@ -175,14 +175,13 @@ def test_the_last_clicks_of_users_who_came_lately_are_held_out(spark, wanted, ol
     clicks = spark.createDataFrame(seen, "user_id string, clicked_at timestamp")
     clicks = with_split(clicks, Split(by="time", at=at(20))).withColumn("user_key", F.xxhash64("user_id"))
     people = clicked_by(clicks).persist()
-    span = replace(Span.of(people, DAY), train_clicks=20 * wanted)  # one of 20 at most is held out
+    one_for_each = 20 * wanted  # of 20 clicks one at most is held out
+    span = replace(Span.of(people, DAY), train_clicks=one_for_each, train_instants=one_for_each)
     last = people.withColumn("clicked_at", F.col("last_trained"))
 
     def held_out(*, by_time: bool) -> list[int]:
-        rows = last.where(
-            HeldOutUsers.of(people, replace(span, train_instants=20 * wanted), 5000, by_time=by_time).chosen()
-        )
-        return [int(row.user_id[1:]) for row in rows.collect()]
+        chosen = HeldOutUsers.of(people, span, 5000, by_time=by_time).chosen()
+        return [int(row.user_id[1:]) for row in last.where(chosen).collect()]
 
     assert wanted * 0.6 < len(held_out(by_time=True)) < wanted * 1.4
     assert oldest <= min(held_out(by_time=True)) < oldest + 30
