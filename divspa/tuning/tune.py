@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
 from divspa.data.items import read_items
-from divspa.errors import ConfigError, TrainingError
+from divspa.errors import TrainingError
 from divspa.gains import gains
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
@@ -19,6 +19,7 @@ from divspa.settings import fingerprint
 from divspa.storage import remove
 from divspa.training.fit import Job
 from divspa.training.stages import read_layout, read_validation
+from divspa.training.validation import Validation
 from divspa.tuning.choice import CHOSEN, asked, earlier_choice, taken_over, to_try
 from divspa.tuning.positives import Sample, drawn_positives
 from divspa.tuning.rounds import CONTROL, MARGIN, ahead, best_first, plan, settled
@@ -35,24 +36,37 @@ def tune(lake: Lake, config: Config, ds: date) -> None:
 
     An earlier day's choice is taken again while it is young enough and, in a short trial on this day, not behind the
     base that is trained on without added positives; else all candidates are tried. Clicks of the split `valid` choose,
-    and none of the test period is read.
+    and none of the test period is read; where it has none, the settings that are given stay.
     """
     if config.divspa.choose == "fixed":
+        return
+    validation = read_validation(lake, config, ds, lake.version(EXAMPLES), config.tuning.newest)
+    if validation is None or validation.users_E is None:
+        _keep_what_is_given(lake, config, ds)
         return
     examples = lake.read_day(TRAINING_RUNS, ds, model=config.model.name).select("examples").head()[0]  # pyright: ignore[reportOptionalSubscript]
     pairs = lake.read_day(EXAMPLES, ds, split="train").count()
     settings = dict(enumerate(to_try(config)))
     rounds = plan(len(settings), config.tuning.budget * examples, pairs)
-    with trial_bench(lake, config, ds) as bench:
+    with trial_bench(lake, config, ds, validation, validation.users_E) as bench:
         if (earlier := earlier_choice(lake, config, ds)) is not None:
             again = {0: taken_over(config.divspa, earlier.settings)}
             outcomes = race(lake, config, ds, bench, again, Sample(rounds[:1], pairs, config.seed))
             if still_holds(outcomes, config, bench):
-                _write(lake, config, ds, bench, outcomes, 0, earlier.made_on)
+                _write(
+                    lake,
+                    config,
+                    ds,
+                    outcomes,
+                    0,
+                    earlier.made_on,
+                    users_E=bench.users_E,
+                    model_version=bench.model_version,
+                )
                 return
         outcomes = race(lake, config, ds, bench, settings, Sample(rounds, pairs, config.seed))
         chosen = settled(_gains(outcomes, len(rounds) - 1, config), bench.users_E)
-        _write(lake, config, ds, bench, outcomes, chosen, ds)
+        _write(lake, config, ds, outcomes, chosen, ds, users_E=bench.users_E, model_version=bench.model_version)
 
 
 def race(
@@ -87,18 +101,11 @@ def still_holds(outcomes: list[Outcome], config: Config, bench: Bench) -> bool:
 
 
 @contextmanager
-def trial_bench(lake: Lake, config: Config, ds: date) -> Iterator[Bench]:
-    """What all trials of a day share. Their files lie in the lake, where every process can read them, and go with it.
-
-    Raises ConfigError when nothing is held out to choose by.
-    """
+def trial_bench(
+    lake: Lake, config: Config, ds: date, validation: Validation, users_E: NDArray[np.int64]
+) -> Iterator[Bench]:
+    """What all trials of a day share. Their files lie in the lake, where every process can read them, and go with it."""
     versions = {table.name: lake.version(table) for table in (EXAMPLES, ITEM_FEATURES)}
-    validation = read_validation(lake, config, ds, versions[EXAMPLES.name], config.tuning.newest)
-    if validation is None or (users_E := validation.users_E) is None:
-        raise ConfigError(
-            "`divspa.choose: auto` needs held-out clicks, and the split valid has none",
-            remedy="raise `split.validation_events`, or set `divspa.choose: fixed`",
-        )
     layout, folder = read_layout(lake, config, ds), f"{lake.root}/tuning/ds={ds}"
     files = lake.files(ITEM_FEATURES, ds, versions[ITEM_FEATURES.name])
     start = checkpoint_folder(lake.root, ds, config.model.name)
@@ -124,6 +131,14 @@ def trial_bench(lake: Lake, config: Config, ds: date) -> Iterator[Bench]:
         remove(folder)
 
 
+def _keep_what_is_given(lake: Lake, config: Config, ds: date) -> None:
+    why = "no clicks are held out to choose by: `split.validation_events` holds some out"
+    untried = Outcome(0, 0, config.divspa, 0, 0.0, failure=why)
+    base = Checkpoint.load(checkpoint_folder(lake.root, ds, config.model.name))
+    console.print(why, soft_wrap=True, highlight=False, markup=False)
+    _write(lake, config, ds, [untried], 0, ds, users_E=np.zeros(0, np.int64), model_version=base.version)
+
+
 def _gains(outcomes: list[Outcome], number: int, config: Config) -> Gains:
     """The gains of the held-out events by the criterion, of every setting that went through a round.
 
@@ -136,7 +151,15 @@ def _gains(outcomes: list[Outcome], number: int, config: Config) -> Gains:
 
 
 def _write(
-    lake: Lake, config: Config, ds: date, bench: Bench, outcomes: list[Outcome], chosen: int, made_on: date
+    lake: Lake,
+    config: Config,
+    ds: date,
+    outcomes: list[Outcome],
+    chosen: int,
+    made_on: date,
+    *,
+    users_E: NDArray[np.int64],
+    model_version: str,
 ) -> None:
     last, criterion = max(each.round for each in outcomes), config.tuning.criterion
     controls = {each.round: each for each in outcomes if each.trial == CONTROL and not each.failure}
@@ -147,10 +170,10 @@ def _write(
             scores = {name: float(gains(each.ranks_E, name).mean()) for name in dict.fromkeys((criterion, *TOLD))}
             if each.round in controls:
                 control_E = gains(controls[each.round].ranks_E, criterion)
-                lead = ahead(gains(each.ranks_E, criterion), control_E, bench.users_E)
+                lead = ahead(gains(each.ranks_E, criterion), control_E, users_E)
         is_chosen = (each.round, each.trial) == (last, chosen)
         told = each.settings.model_dump_json(), each.pairs, scores, each.ranks_E.tolist(), lead
-        end = each.seconds, each.failure, is_chosen, made_on, asked(config), bench.model_version
+        end = each.seconds, each.failure, is_chosen, made_on, asked(config), model_version
         rows.append((each.round, each.trial, *told, *end))
     lake.replace_day_with(TUNING_TRIALS, rows, ds)
     settings = next(each.settings for each in outcomes if each.trial == chosen)

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from divspa.config import Config
-from divspa.errors import ConfigError, MissingTableError, TrainingError
+from divspa.errors import MissingTableError, TrainingError
 from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
@@ -20,7 +20,7 @@ from divspa.pipeline import STAGES
 from divspa.training.stages import train_base
 from divspa.tuning import trials
 from divspa.tuning.choice import earlier_choice, with_choice
-from divspa.tuning.tune import trial_bench, tune
+from divspa.tuning.tune import tune
 from schemas import EXAMPLES, TUNING_TRIALS, USER_FEATURES
 
 DAY = date(2024, 1, 14)
@@ -163,8 +163,10 @@ def test_fixed_settings_stay_and_nothing_is_written(world: Lake, log: str, lake:
         with_choice(lake, config(log), DAY)
 
 
-def test_without_held_out_clicks_there_is_no_choice(world: Lake, log: str) -> None:
+def test_without_held_out_clicks_the_given_settings_stay(world: Lake, log: str) -> None:
     of_a_kind = config(log).evaluation.model_copy(update={"events": ("a kind that none is of",)})
     nothing = config(log).model_copy(update={"evaluation": of_a_kind})
-    with pytest.raises(ConfigError, match="held-out clicks"), trial_bench(world, nothing, DAY):
-        pass
+    tune(world, nothing, DAY)
+    (row,) = tried(world)
+    assert "no clicks are held out" in row["failure"] and (row["chosen"], row["scores"], row["ranks"]) == (True, [], [])
+    assert with_choice(world, nothing, DAY).divspa == nothing.divspa
