@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 
 from divspa.lake.session import FOR_FEW_ROWS, JAVA_FOR_FEW_ROWS, spark_session
@@ -16,6 +17,10 @@ SMALL_LOG = " ".join([JAVA_FOR_FEW_ROWS, *(f"-D{key}={value}" for key, value in 
 os.environ.setdefault("JAVA_TOOL_OPTIONS", SMALL_LOG)
 # Two workers on two cores: a second thread of torch would wait in a loop for a core that the other one has.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same cases in every run, so that a change is judged by what it changes; `python -m tests.fuzz` looks for new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(scope="session")
