@@ -68,6 +68,14 @@ class Config(Section):
         return max(self.publishing.depth, self.recall.items_per_user)
 
     @property
+    def learning_rates(self) -> tuple[float, ...]:
+        """What the base is trained with in turn; of several that one is kept which ranks held-out clicks best."""
+        given, rates = self.training.learning_rate, self.tuning.learning_rates
+        if given != "auto":
+            return (given,)
+        return rates if self.divspa.choose == "auto" else rates[:1]
+
+    @property
     def user_fields(self) -> tuple[FeatureField, ...]:
         """The encoded fields of a user, in the order of `user_features`: id, attributes, sequences."""
         return self.user_columns + self.features.sequences

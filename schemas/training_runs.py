@@ -28,6 +28,12 @@ TRAINING_RUNS = Table(
         Column("examples", "BIGINT", "Examples seen, all epochs together"),
         Column("seconds", "DOUBLE", "Wall seconds of training, interruptions left out"),
         Column("resumed", "BOOLEAN", "Whether the training went on from a resume point"),
+        Column(
+            "rates",
+            "MAP<STRING, DOUBLE>",
+            "Best score by learning rate, where several were tried; the kept one is in settings",
+            nullable=True,
+        ),
     ),
     key=("model",),
     partitioned_by=("ds", "model"),

@@ -139,7 +139,8 @@ class Trial:
             keys["train_linear"] = fingerprint(keys["build_features"], config.linear)
         if self.outside is not None:
             return keys
-        keys["train_base"] = fingerprint(keys["build_features"], config.model, config.training, config.seed)
+        training = config.model, config.training, config.learning_rates, config.seed
+        keys["train_base"] = fingerprint(keys["build_features"], *training)
         if self.over is not None:
             searched = sorted(config.divspa.model_dump(exclude=TRAINING_ONLY).items())
             taught = [keys[name] for name in ("train_base", "train_linear") if name in keys]

@@ -103,5 +103,5 @@ def _record(
     """Its row of training_runs: what was read, and the score of each regularisation."""
     chosen = config.linear.regularisations.index(solution.regularisation)
     settings, scores = config.model_dump_json(), list(solution.scores)
-    run = (version, "", settings, versions, [], scores, chosen, 0, round(seconds, 3), False)
+    run = (version, "", settings, versions, [], scores, chosen, 0, round(seconds, 3), False, None)
     lake.replace_day_with(TRAINING_RUNS, [run], ds, model=LINEAR)

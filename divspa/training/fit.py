@@ -80,7 +80,7 @@ class Trainer:
         torch.manual_seed(job.seed)
         self.model = starting_model(job).to(self.device)
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimizer = RowAdam(self.trained, self.settings.learning_rate, self.settings.weight_decay)
+        self.optimizer = RowAdam(self.trained, self.settings.rate, self.settings.weight_decay)
         self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
         items = read_items(job.item_files, job.layout.items)
@@ -200,8 +200,8 @@ class Trainer:
 
     def _rate(self, progress: Progress) -> float:
         if self.settings.schedule == "constant":
-            return self.settings.learning_rate
-        return self.settings.learning_rate * max(0.0, 1 - progress.examples / (self.settings.epochs * self.job.rows))
+            return self.settings.rate
+        return self.settings.rate * max(0.0, 1 - progress.examples / (self.settings.epochs * self.job.rows))
 
     def _validate(self, progress: Progress) -> None:
         """Score the epoch that has ended, and keep its weights when it is the best."""

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from divspa.settings import Criterion, Section, Share
 
+Rate = Annotated[float, Field(gt=0)]
+USUAL_RATE = 0.001
+
 
 class TrainingGates(Section):
     """What ends a training, or keeps its embeddings from being published; 0 turns one off, 1 a share at most."""
@@ -16,13 +19,16 @@ class TrainingGates(Section):
 
 
 class Training(Section):
-    """The optimisation that base and DivSPA share (Section 4.1)."""
+    """The optimisation that base and DivSPA share (Section 4.1).
+
+    `learning_rate: auto` is the first of `tuning.learning_rates` or, with `divspa.choose: auto`, the best of them.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 20
     patience: Annotated[int, Field(ge=0)] = 2
     criterion: Criterion = "ndcg"
     batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    learning_rate: Rate | Literal["auto"] = "auto"
     schedule: Literal["constant", "linear"] = "constant"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000
@@ -36,3 +42,8 @@ class Training(Section):
     threads: Annotated[int, Field(ge=0)] = 0
     checkpoint_minutes: Annotated[float, Field(ge=0)] = 10.0
     gates: TrainingGates = TrainingGates()
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of one training; what is to be chosen is set before it begins."""
+        return USUAL_RATE if self.learning_rate == "auto" else self.learning_rate

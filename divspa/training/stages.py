@@ -20,6 +20,7 @@ from divspa.settings import fingerprint
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.fit import Job
 from divspa.training.launch import launch
+from divspa.training.rates import at_this_rate, best_of
 from divspa.training.tracking import TrainedModel, require_tracking, track
 from divspa.training.validation import Validation
 from schemas import (
@@ -87,15 +88,17 @@ def _train_and_publish(
         mean_weight=mean_weight if config.clicks.is_weighted else None,
         start_from=_earlier_checkpoint(lake, config, ds, name),
     )
-    with step(f"training {name}", config.training.epochs * rows) as advance:
-        progress = launch(lake.spark, job, advance)
+    rates = config.learning_rates
+    with step(f"training {name}", len(rates) * config.training.epochs * rows) as advance:
+        kept = best_of(job, rates, lambda each: launch(lake.spark, each, advance))
+    progress = kept.progress
     checkpoint = Checkpoint.load(folder)
     _publish_embeddings(lake, ds, name, checkpoint, lake.read_day(ITEM_FEATURES, ds))
     trained = TrainedModel(ds, name, checkpoint.version, folder.removeprefix(lake.root + "/"), versions)
     run = (
         trained.model_version,
         trained.checkpoint,
-        config.model_dump_json(),
+        at_this_rate(config, kept.rate).model_dump_json(),
         trained.versions,
         progress.losses,
         progress.scores,
@@ -103,6 +106,7 @@ def _train_and_publish(
         progress.examples,
         progress.seconds,
         progress.resumed,
+        {f"{rate:g}": score for rate, score in kept.scores.items()} or None,
     )
     lake.replace_day_with(TRAINING_RUNS, [run], ds, model=name)
     track(trained, config, progress)

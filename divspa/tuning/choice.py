@@ -11,6 +11,7 @@ from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
 from divspa.lake.tables import Lake
 from divspa.settings import fingerprint
+from divspa.training.rates import with_rate
 from schemas import TUNING_TRIALS
 
 CHOSEN = ("ways", "popularity_discount", "scored_by", "beta")
@@ -30,12 +31,13 @@ class Choice:
 
 
 def with_choice(lake: Lake, config: Config, ds: date) -> Config:
-    """The configuration with what the day's `tune` chose; as it is where nothing is to be chosen.
+    """The configuration with what the day's `train_base` and `tune` chose; as it is where nothing is to be chosen.
 
-    Raises MissingTableError when that stage has not run.
+    Raises MissingTableError when these stages have not run.
     """
     if config.divspa.choose == "fixed":
         return config
+    config = with_rate(lake, config, ds)
     (row,) = lake.read_day(TUNING_TRIALS, ds).where("chosen").collect()
     return config.model_copy(update={"divspa": taken_over(config.divspa, Choice.of(row).settings)})
 

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from divspa.augmentation.settings import DivSPA, ScoredBy, Ways
 from divspa.settings import Criterion, Section
+from divspa.training.settings import USUAL_RATE, Rate
 
 SELF, LINEAR = ("u2i", "i2i", "u2u2i"), ("linear_u2i", "linear_i2i")
 
@@ -34,6 +35,7 @@ class Tuning(Section):
     days: Annotated[int, Field(ge=1)] = 7
     criterion: Criterion = "ndcg@200"
     newest: Annotated[float, Field(gt=0, le=1)] = 0.5
+    learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (USUAL_RATE, 0.003)
     candidates: tuple[Candidate, ...] = (
         Candidate(ways=SELF, popularity_discount=1.0, beta=0.3),
         Candidate(ways=SELF, popularity_discount=1.0, beta=0.2),

@@ -18,6 +18,7 @@ from divspa.progress import console, step
 from divspa.settings import fingerprint
 from divspa.storage import remove
 from divspa.training.fit import Job
+from divspa.training.rates import with_rate
 from divspa.training.stages import read_layout, read_validation
 from divspa.training.validation import Validation
 from divspa.tuning.choice import CHOSEN, asked, earlier_choice, taken_over, to_try
@@ -44,6 +45,7 @@ def tune(lake: Lake, config: Config, ds: date) -> None:
     if validation is None or validation.users_E is None:
         _keep_what_is_given(lake, config, ds)
         return
+    config = with_rate(lake, config, ds)
     examples = lake.read_day(TRAINING_RUNS, ds, model=config.model.name).select("examples").head()[0]  # pyright: ignore[reportOptionalSubscript]
     pairs = lake.read_day(EXAMPLES, ds, split="train").count()
     settings = dict(enumerate(to_try(config)))
@@ -104,7 +106,7 @@ def still_holds(outcomes: list[Outcome], config: Config, bench: Bench) -> bool:
 def trial_bench(
     lake: Lake, config: Config, ds: date, validation: Validation, users_E: NDArray[np.int64]
 ) -> Iterator[Bench]:
-    """What all trials of a day share. Their files lie in the lake, where every process can read them, and go with it."""
+    """What all trials of a day share; their files lie in the lake, where every process can read them, and go again."""
     versions = {table.name: lake.version(table) for table in (EXAMPLES, ITEM_FEATURES)}
     layout, folder = read_layout(lake, config, ds), f"{lake.root}/tuning/ds={ds}"
     files = lake.files(ITEM_FEATURES, ds, versions[ITEM_FEATURES.name])

@@ -24,6 +24,7 @@ from divspa.tuning.tune import tune
 from schemas import EXAMPLES, TUNING_TRIALS, USER_FEATURES
 
 DAY = date(2024, 1, 14)
+RATES = [0.0001, 0.01]
 CANDIDATES = [
     {"ways": ["i2i"], "popularity_discount": 0.0},
     {"ways": ["linear_u2i", "linear_i2i"], "scored_by": "both"},
@@ -37,10 +38,10 @@ def config(log: str, choose: str = "auto", **tuning) -> Config:
         {
             "clicks": {"path": log, "user": "user", "item": "item", "time": "time"},
             "split": {"validation_events": 400},
-            "training": {"epochs": 2, "negatives": 20, "learning_rate": 0.01},
+            "training": {"epochs": 2, "negatives": 20},
             "linear": {"regularisations": [20.0], "max_dense_items": 50},
             "divspa": {"choose": choose, "ways": ["u2i", "u2u2i"], "top_k": 5, "gates": {"filled": 0}},
-            "tuning": {"candidates": CANDIDATES, "budget": 2.0, **tuning},
+            "tuning": {"candidates": CANDIDATES, "budget": 2.0, "learning_rates": RATES, **tuning},
             "spark": {"partitions": 2},
         }
     )
@@ -102,9 +103,13 @@ def test_the_stages_that_follow_take_what_was_chosen_and_record_it(world: Lake, 
         settings.ways
     )
     assert added["sampled_weights"].list.len().unique().to_list() == [3 * len(settings.ways)]
-    (run,) = pl.read_delta(f"{world.root}/training_runs").filter(pl.col("model") == "divspa").to_dicts()
-    recorded = Config.model_validate_json(run["settings"]).divspa
-    assert recorded == settings and recorded.choose == "auto"
+    runs = pl.read_delta(f"{world.root}/training_runs").to_dicts()
+    recorded = {run["model"]: Config.model_validate_json(run["settings"]) for run in runs}
+    assert recorded["divspa"].divspa == settings and settings.choose == "auto"
+    (rates,) = [run["rates"] for run in runs if run["model"] == "youtube_dnn"]
+    scores = {float(pair["key"]): pair["value"] for pair in rates}
+    assert sorted(scores) == RATES and scores[0.01] > scores[0.0001]
+    assert {recorded[model].training.learning_rate for model in ("youtube_dnn", "divspa")} == {0.01}
 
 
 def test_no_click_of_the_test_period_is_used(world: Lake, log: str) -> None:

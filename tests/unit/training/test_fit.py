@@ -22,6 +22,7 @@ from divspa.training.fit import Job, Trainer, fit, starting_model
 from divspa.training.launch import fit_rank
 from divspa.training.objective import Objective
 from divspa.training.ranks import Ranks
+from divspa.training.rates import at_rate, best_of
 from divspa.training.settings import Training, TrainingGates
 from divspa.training.validation import Validation
 
@@ -102,6 +103,26 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     assert progress.resumed and progress.examples == 3 * 1200 and len(progress.losses) == 3
     assert Checkpoint.load(job.folder).version == Checkpoint.load(str(whole / "checkpoint")).version
     assert not (killed / "checkpoint" / "resume").exists()
+
+
+def test_of_several_rates_the_best_by_held_out_clicks_is_kept(tmp_path: Path) -> None:
+    alone, several = (tmp_path / name for name in ("alone", "several"))
+    alone.mkdir()
+    several.mkdir()
+    fit(at_rate(job_in(alone), 0.02))
+    job = job_in(several, "youtube_dnn")
+    trained = best_of(job, (0.0001, 1e20, 0.02), fit)
+    assert trained.rate == 0.02 and set(trained.scores) == {0.0001, 0.02}, "what cannot be trained is out"
+    assert trained.scores[0.02] == max(trained.progress.scores) > trained.scores[0.0001]
+    assert Checkpoint.load(job.folder).version == Checkpoint.load(str(alone / "checkpoint")).version
+    assert sorted(path.name for path in Path(job.folder).iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_one_rate_is_taken_where_nothing_can_choose(tmp_path: Path) -> None:
+    trained = best_of(replace(job_in(tmp_path), validation=None), (0.02, 0.0001), fit)
+    assert (trained.rate, trained.scores) == (0.02, {})
+    with pytest.raises(TrainingError):
+        best_of(job_in(tmp_path, "fm", patience=0), (1e20, 1e19), fit)
 
 
 def test_a_resume_point_of_other_settings_is_not_taken_up(tmp_path: Path) -> None:

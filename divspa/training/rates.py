@@ -1,0 +1,77 @@
+"""The base's learning rate: given, or of several the one whose model ranks the held-out clicks best."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from divspa.config import Config
+from divspa.errors import GateError, TrainingError, one_line
+from divspa.lake.tables import Lake
+from divspa.models.checkpoint import Checkpoint
+from divspa.progress import console
+from divspa.settings import fingerprint
+from divspa.storage import remove
+from divspa.training.fit import Job
+from divspa.training.resume import Progress
+from schemas import TRAINING_RUNS
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The rate that was kept, how its training went, and the best score of every rate that was tried and trained."""
+
+    rate: float
+    progress: Progress
+    scores: dict[float, float]
+
+
+def best_of(job: Job, rates: Sequence[float], train: Callable[[Job], Progress]) -> Trained:
+    """Train with each rate, and keep in the job's folder the checkpoint of the best score.
+
+    The first rate alone, without a score, where there is nothing to choose, or nothing to choose by. Raises what the
+    last training did when none came to its end.
+    """
+    if len(rates) == 1 or job.validation is None:
+        return Trained(rates[0], train(at_rate(job, rates[0])), {})
+    jobs = {rate: replace(at_rate(job, rate), folder=f"{job.folder}/rate={rate:g}") for rate in rates}
+    went: dict[float, Progress] = {}
+    for rate, own in jobs.items():
+        try:
+            went[rate] = train(own)
+        except (TrainingError, GateError) as error:
+            if not went and rate == rates[-1]:
+                raise
+            console.print(f"learning rate {rate:g}: {one_line(error)}", soft_wrap=True, highlight=False, markup=False)
+    scores = {rate: max(progress.scores) for rate, progress in went.items()}
+    best = max(scores, key=lambda rate: scores[rate])
+    Checkpoint.load(jobs[best].folder).save(job.folder)
+    for own in jobs.values():
+        remove(own.folder)
+    console.print(_told(scores, best, job.training.criterion), soft_wrap=True, highlight=False)
+    return Trained(best, went[best], scores)
+
+
+def at_rate(job: Job, rate: float) -> Job:
+    """The same training with a rate; another training for a resume point."""
+    training = job.training.model_copy(update={"learning_rate": rate})
+    return replace(job, training=training, fingerprint=fingerprint(job.fingerprint, rate))
+
+
+def with_rate(lake: Lake, config: Config, ds: date) -> Config:
+    """The configuration with the learning rate that the day's base has; raises MissingTableError when it has none."""
+    rate = config.learning_rates[0]
+    if len(config.learning_rates) > 1:
+        (row,) = lake.read_day(TRAINING_RUNS, ds, model=config.model.name).select("settings").collect()
+        rate = json.loads(row.settings)["training"]["learning_rate"]
+    return at_this_rate(config, rate)
+
+
+def at_this_rate(config: Config, rate: float) -> Config:
+    """The configuration with a learning rate in the place of what is to be chosen."""
+    return config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": rate})})
+
+
+def _told(scores: Mapping[float, float], best: float, criterion: str) -> str:
+    each = ", ".join(f"{rate:g}: {score:.4f}" for rate, score in scores.items())
+    return f"learning rate {best:g}, by {criterion} of the held-out clicks ({each})"
