@@ -45,12 +45,11 @@ def tune(lake: Lake, config: Config, ds: date) -> None:
     if validation is None or validation.users_E is None:
         _keep_what_is_given(lake, config, ds)
         return
-    config = with_rate(lake, config, ds)
     examples = lake.read_day(TRAINING_RUNS, ds, model=config.model.name).select("examples").head()[0]  # pyright: ignore[reportOptionalSubscript]
     pairs = lake.read_day(EXAMPLES, ds, split="train").count()
     settings = dict(enumerate(to_try(config)))
     rounds = plan(len(settings), config.tuning.budget * examples, pairs)
-    with trial_bench(lake, config, ds, validation, validation.users_E) as bench:
+    with trial_bench(lake, with_rate(lake, config, ds), ds, validation, validation.users_E) as bench:
         if (earlier := earlier_choice(lake, config, ds)) is not None:
             again = {0: taken_over(config.divspa, earlier.settings)}
             outcomes = race(lake, config, ds, bench, again, Sample(rounds[:1], pairs, config.seed))

@@ -107,7 +107,7 @@ def test_the_stages_that_follow_take_what_was_chosen_and_record_it(world: Lake, 
     recorded = {run["model"]: Config.model_validate_json(run["settings"]) for run in runs}
     assert recorded["divspa"].divspa == settings and settings.choose == "auto"
     (rates,) = [run["rates"] for run in runs if run["model"] == "youtube_dnn"]
-    scores = {float(pair["key"]): pair["value"] for pair in rates}
+    scores = {float(rate): score for rate, score in rates.items()}
     assert sorted(scores) == RATES and scores[0.01] > scores[0.0001]
     assert {recorded[model].training.learning_rate for model in ("youtube_dnn", "divspa")} == {0.01}
 
