@@ -41,8 +41,9 @@ class Job:
 
     `files` lists the data files of each draw (one list for a base model) and `rows` counts the examples of a draw;
     `divspa` is None for a base model; `start_from` is the folder of a checkpoint whose values are carried over;
-    `mean_weight` is that of the examples, None where all count alike; `fingerprint` changes with anything that would
-    make an interrupted training another one.
+    `mean_weight` is that of the examples, None where all count alike; `to_beat` has another training's scores by epoch:
+    one that is behind it after as many epochs as `patience` ends; `fingerprint` changes with anything that would make
+    an interrupted training another one.
     """
 
     model: Model
@@ -58,6 +59,7 @@ class Job:
     validation: Validation | None = None
     start_from: str | None = None
     mean_weight: float | None = None
+    to_beat: tuple[float, ...] = ()
 
 
 def fit(job: Job, report: Report = lambda examples, note: None) -> Progress:
@@ -123,8 +125,13 @@ class Trainer:
 
     def _ended(self, progress: Progress) -> bool:
         patience = self.settings.patience
-        stopped = patience > 0 and progress.gained_nothing_for(patience)
+        stopped = patience > 0 and (progress.gained_nothing_for(patience) or self._is_behind(progress, patience))
         return self.ranks.agreed(stopped or progress.epoch >= self.settings.epochs)
+
+    def _is_behind(self, progress: Progress, patience: int) -> bool:
+        """Whether it has not yet been as good as the other training was in as many epochs."""
+        other = self.job.to_beat[: progress.epoch]
+        return bool(other) and progress.epoch >= patience and max(progress.scores) < max(other)
 
     def _finish_epoch(self, progress: Progress) -> None:
         self.model.train()

@@ -29,18 +29,20 @@ class Trained:
 def best_of(job: Job, rates: Sequence[float], train: Callable[[Job], Progress]) -> Trained:
     """Train with each rate, and keep in the job's folder the checkpoint of the best score.
 
-    The first rate alone, without a score, where there is nothing to choose, or nothing to choose by. Raises what the
-    last training did when none came to its end.
+    The largest comes first, as it is the fastest; a smaller one that is behind it ends early. The first rate that is
+    given, without a score, where there is nothing to choose, or nothing to choose by. Raises what the last training did
+    when none came to its end.
     """
     if len(rates) == 1 or job.validation is None:
         return Trained(rates[0], train(at_rate(job, rates[0])), {})
-    jobs = {rate: replace(at_rate(job, rate), folder=f"{job.folder}/rate={rate:g}") for rate in rates}
+    jobs = {rate: replace(at_rate(job, rate), folder=f"{job.folder}/rate={rate:g}") for rate in sorted(rates)[::-1]}
     went: dict[float, Progress] = {}
     for rate, own in jobs.items():
+        others = [tuple(progress.scores) for progress in went.values()]
         try:
-            went[rate] = train(own)
+            went[rate] = train(replace(own, to_beat=max(others, key=max, default=())))
         except (TrainingError, GateError) as error:
-            if not went and rate == rates[-1]:
+            if not went and rate == min(rates):
                 raise
             console.print(f"learning rate {rate:g}: {one_line(error)}", soft_wrap=True, highlight=False, markup=False)
     scores = {rate: max(progress.scores) for rate, progress in went.items()}

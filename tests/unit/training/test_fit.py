@@ -23,6 +23,7 @@ from divspa.training.launch import fit_rank
 from divspa.training.objective import Objective
 from divspa.training.ranks import Ranks
 from divspa.training.rates import at_rate, best_of
+from divspa.training.resume import Progress
 from divspa.training.settings import Training, TrainingGates
 from divspa.training.validation import Validation
 
@@ -111,7 +112,15 @@ def test_of_several_rates_the_best_by_held_out_clicks_is_kept(tmp_path: Path) ->
     several.mkdir()
     fit(at_rate(job_in(alone), 0.02))
     job = job_in(several, "youtube_dnn")
-    trained = best_of(job, (0.0001, 1e20, 0.02), fit)
+    epochs: dict[float, int] = {}
+
+    def counted(job: Job) -> Progress:
+        progress = fit(job)
+        epochs[job.training.rate] = progress.epoch
+        return progress
+
+    trained = best_of(job, (0.0001, 1e20, 0.02), counted)
+    assert epochs == {0.02: 3, 0.0001: 2}, "what is behind ends early"
     assert trained.rate == 0.02 and set(trained.scores) == {0.0001, 0.02}, "what cannot be trained is out"
     assert trained.scores[0.02] == max(trained.progress.scores) > trained.scores[0.0001]
     assert Checkpoint.load(job.folder).version == Checkpoint.load(str(alone / "checkpoint")).version
