@@ -1,13 +1,23 @@
 """The optimisation that base and DivSPA share."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, PlainValidator, TypeAdapter, ValidationError
 
 from divspa.settings import Criterion, Section, Share
 
 Rate = Annotated[float, Field(gt=0)]
 USUAL_RATE = 0.001
+
+
+def _rate_or_auto(given: Any) -> Any:
+    """One message, where pydantic has one for each of the two that it may be."""
+    if given == "auto":
+        return given
+    try:
+        return TypeAdapter(Rate, config=ConfigDict(allow_inf_nan=False)).validate_python(given)
+    except ValidationError:
+        raise ValueError("is neither a number above 0 nor auto") from None
 
 
 class TrainingGates(Section):
@@ -28,7 +38,7 @@ class Training(Section):
     patience: Annotated[int, Field(ge=0)] = 2
     criterion: Criterion = "ndcg"
     batch_size: Annotated[int, Field(ge=1)] = 1024
-    learning_rate: Rate | Literal["auto"] = "auto"
+    learning_rate: Annotated[float | Literal["auto"], PlainValidator(_rate_or_auto)] = "auto"
     schedule: Literal["constant", "linear"] = "constant"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     negatives: Annotated[int, Field(ge=1)] = 1000

@@ -2,16 +2,18 @@
 
 import json
 import logging
-from datetime import date
+import re
+from datetime import date, timedelta
 
 import pytest
 from delta.tables import DeltaTable
 
 from divspa import pipeline
 from divspa.config import Config
-from divspa.errors import InputError
+from divspa.errors import GateError, InputError
+from divspa.evaluation.history import as_prometheus, last_days
 from divspa.lake.tables import Lake
-from schemas import JOB_RUNS, METRICS
+from schemas import CHANNELS, JOB_RUNS, METRICS
 
 DAY = date(2024, 1, 1)
 CONFIG = Config.model_validate({"clicks": {"path": "-", "user": "-", "item": "-", "time": "-"}})
@@ -70,3 +72,37 @@ def test_a_run_that_cannot_be_recorded_keeps_its_own_error(
     with pytest.raises(InputError, match="its own error"):
         pipeline.run_stages(lake, CONFIG, DAY)
     assert "job_runs not written" in caplog.text and "no space left" in caplog.text
+
+
+def test_the_last_days_are_told_and_made_into_figures_for_prometheus(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert last_days(lake, 3) == []
+    broken = True
+
+    def evaluate(lake: Lake, config: Config, ds: date) -> None:
+        lake.replace_day_with(METRICS, [("a+b", "v", "all", "hr@50", 0.25), ("a+b", "v", "head", "hr@50", 0.9)], ds)
+        row = ("a+b", ["a", "b"], [1.0, 1.0], "v", "ndcg", 0.1, 5, "hr@50", 0.25, True, "best")
+        lake.replace_day_with(CHANNELS, [row], ds)
+
+    def augment(lake: Lake, config: Config, ds: date) -> None:
+        if broken:
+            raise GateError('filled "0.1"\nof 0.3')
+
+    monkeypatch.setattr(pipeline, "STAGES", {stage.__name__: stage for stage in (evaluate, augment)})
+    for days in range(3):
+        with pytest.raises(GateError):
+            pipeline.run_stages(lake, CONFIG, DAY + timedelta(days=days))
+    newest, before = last_days(lake, 2)
+    assert (newest.ds, before.ds) == (DAY + timedelta(days=2), DAY + timedelta(days=1))
+    assert newest.channel == "a+b" and newest.metrics == {"a+b": {"hr@50": 0.25}} and not newest.is_published
+    assert list(newest.failed) == ["augment"] and "filled" in newest.failed["augment"]
+    page = as_prometheus([newest])
+    samples = dict(re.findall(r"^(divspa_\w+\{[^}]+\}) (\S+)$", page, re.MULTILINE))
+    assert len(samples) == sum(not line.startswith("#") for line in page.splitlines())
+    assert samples['divspa_quality{ds="2024-01-03",model="a+b",metric="hr@50"}'] == "0.25"
+    assert samples['divspa_stage_succeeded{ds="2024-01-03",stage="augment"}'] == "0"
+    broken = False
+    pipeline.run_stages(lake, CONFIG, DAY, first="augment", last="augment")
+    (*_, oldest) = last_days(lake, 3)
+    assert oldest.ds == DAY and oldest.failed == {}, "the newest run of a stage counts"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from divspa.cli import _days
+from divspa.cli.options import days_of
 from divspa.config import Config
 from divspa.errors import ConfigError
 from divspa.lake import sizes
@@ -45,11 +45,11 @@ def test_an_input_that_is_not_there_counts_nothing(tmp_path, monkeypatch) -> Non
 
 
 def test_days_are_one_or_a_range() -> None:
-    assert _days("2024-02-28") == date(2024, 2, 28)
-    assert _days("2024-02-28..2024-03-01") == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
+    assert days_of("2024-02-28") == date(2024, 2, 28)
+    assert days_of("2024-02-28..2024-03-01") == [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]
     for wrong in ("2024-03-01..2024-02-28", "2024-02-30", "..", "2024-01-01..", "tomorrow"):
         with pytest.raises(ConfigError, match="--ds"):
-            _days(wrong)
+            days_of(wrong)
 
 
 def chosen(tmp_path: Path, days=(DAY,), name="clicks.parquet", **spark) -> Spark:
