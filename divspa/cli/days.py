@@ -21,6 +21,7 @@ from divspa.cli.options import (
     days_of,
     lake_of,
     results_alone_on_stdout,
+    session_for,
     shipped,
 )
 from divspa.cli.summary import channels_of, comparisons_of, models_of, show_summary
@@ -51,9 +52,13 @@ def run(
     overrides: Overrides = None,
     first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last stage to run.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Say what would go wrong, and run nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the stages of one day on any click log, or of several days, which go on where they were cut short."""
+    if check:
+        check_before(load_config(config, overrides or []), days_of(ds), first, last)
+        return
     run_days(load_config(config, overrides or []), days_of(ds), first, last, as_json)
 
 
@@ -99,6 +104,23 @@ def forget(
         console.print(f"has learned from the rows: {model}", highlight=False, soft_wrap=True)
     if not vacuum:
         console.print("Older versions of the tables still hold the rows; --vacuum removes these", highlight=False)
+
+
+def check_before(config: Config, days: date | list[date], first: str | None, last: str | None) -> None:
+    """All that can be known before the first job: settings, stages, columns, types, expressions, disk and memory."""
+    from divspa.lake.sizes import require_room
+    from divspa.pipeline import chosen_stages, require_known_names
+
+    chosen_stages(first, last)
+    require_known_names(config)
+    days = days if isinstance(days, list) else [days]
+    typer.echo(f"room: {require_room(config, days)}")
+    with session_for(config, days[-1]) as spark:
+        from divspa.inspection.check import check_data
+
+        for subject, told in check_data(spark, config, days[-1]):
+            typer.echo(f"{subject}: {told}")
+    typer.echo("no problem found")
 
 
 def run_days(config: Config, days: date | list[date], first: str | None, last: str | None, as_json: bool) -> None:

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from divspa.settings import Place, Section, Text
 
 FEWEST_TASKS, LEAST_MEMORY = 4, "3g"
+Memory = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}[kmgtKMGT][bB]?$")]
 
 
 class Spark(Section):
@@ -17,7 +18,7 @@ class Spark(Section):
     """
 
     master: Text = "local[*]"
-    driver_memory: Text | None = None
+    driver_memory: Memory | None = None
     partitions: Annotated[int, Field(ge=1)] | None = None
     small_log: bool | None = None
     event_log: Place | None = "event_logs"

@@ -2,12 +2,14 @@
 
 import math
 import os
+import re
+import shutil
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 from divspa.config import Config
-from divspa.errors import InputError
+from divspa.errors import ConfigError, InputError
 from divspa.progress import console
 from divspa.sources.files import list_files
 from divspa.sources.settings import Source
@@ -23,6 +25,8 @@ PARTITION_BYTES = 256 << 20
 # Below some 200,000 clicks a run is mostly planning and compiling (docs/measured.md).
 SMALL_BYTES = 20 << 20
 A_CORE = 2
+# A day of a lake beside its inputs in the JVM, and a small one: tables, models, event logs (docs/measured.md).
+LAKE_BYTES_A_BYTE, LEAST_LAKE = 6.0, 100 << 20
 
 
 def with_sizes(config: Config, days: Sequence[date]) -> Config:
@@ -34,10 +38,7 @@ def with_sizes(config: Config, days: Sequence[date]) -> Config:
     spark = config.spark
     if None not in (spark.driver_memory, spark.partitions, spark.small_log):
         return config
-    clicks = _bytes_in_jvm(config.clicks, days)
-    if "{ds}" in config.clicks.path:  # of which the lake holds the days before
-        clicks += JVM_BYTES_A_BYTE["delta"] * _bytes_below(f"{config.lake}/{CLICKS.name}")
-    held = clicks + sum(_bytes_in_jvm(source, days[-1:]) for source in (config.users, config.items) if source)
+    clicks, held = _clicks_in_jvm(config, days), _bytes_of(config, days)
     memory = min(max(LEAST_GB, GB_BEYOND_DATA + held / GB), max(LEAST_GB, MOST_OF_MACHINE * machine_bytes() / GB))
     cores = os.cpu_count() or 1
     small = 0 < clicks <= held < SMALL_BYTES if spark.small_log is None else spark.small_log
@@ -52,6 +53,35 @@ def with_sizes(config: Config, days: Sequence[date]) -> Config:
     return config
 
 
+def require_room(config: Config, days: Sequence[date]) -> str:
+    """What a day will about take of the disk, and what is free there, in words; no more than the first of a bucket.
+
+    Raises InputError when it does not fit, and ConfigError for a JVM larger than the machine.
+    """
+    wanted = LAKE_BYTES_A_BYTE * _bytes_of(config, days) + LEAST_LAKE
+    memory = config.spark.driver_memory
+    if memory and _bytes_in(memory) > machine_bytes() and (config.spark.master or "local").startswith("local"):
+        raise ConfigError(
+            "`spark.driver_memory` is more than this machine has",
+            expected=f"less than {machine_bytes() / GB:.1f} GB",
+            found=memory,
+            remedy="leave it out, and it follows from the inputs",
+        )
+    told = f"a day takes about {wanted / GB:.1f} GB"
+    if "://" in config.lake:
+        return told
+    folder = Path(config.lake).expanduser().resolve()
+    free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    if free < wanted:
+        raise InputError(
+            f"The disk of the lake {folder} has too little room",
+            expected=f"{wanted / GB:.1f} GB for a day",
+            found=f"{free / GB:.1f} GB free",
+            remedy="make room, `divspa maintain` for one, or give `lake` another place",
+        )
+    return f"{told}, {free / GB:.1f} GB are free"
+
+
 def machine_bytes() -> int:
     """The memory of this machine, or of the container that this process is in."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -64,6 +94,25 @@ def _told(config: Config) -> str:
     spark = config.spark
     kind = "spares what pays off over many rows only" if spark.small_log else "compiles its queries"
     return f"{spark.driver_memory} of memory, {spark.partitions} partitions, {kind}"
+
+
+def _bytes_of(config: Config, days: Sequence[date]) -> float:
+    """Of all inputs, and of the clicks of earlier days, as the JVM holds them."""
+    others = [source for source in (config.users, config.items) if source]
+    return _clicks_in_jvm(config, days) + sum(_bytes_in_jvm(source, days[-1:]) for source in others)
+
+
+def _clicks_in_jvm(config: Config, days: Sequence[date]) -> float:
+    clicks = _bytes_in_jvm(config.clicks, days)
+    if "{ds}" in config.clicks.path:  # of which the lake holds the days before
+        clicks += JVM_BYTES_A_BYTE["delta"] * _bytes_below(f"{config.lake}/{CLICKS.name}")
+    return clicks
+
+
+def _bytes_in(text: str) -> int:
+    """A size of Java's, such as 4g or 512m, in bytes."""
+    number, unit = re.fullmatch(r"(\d+)([kmgt])b?", text.lower()).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    return int(number) << {"k": 10, "m": 20, "g": 30, "t": 40}[unit]
 
 
 def _bytes_in_jvm(source: Source, days: Sequence[date]) -> float:

@@ -1,5 +1,6 @@
 """Sizes that nobody has set follow from the inputs and the machine."""
 
+import os
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -7,10 +8,10 @@ import pytest
 
 from divspa.cli.options import days_of
 from divspa.config import Config
-from divspa.errors import ConfigError
+from divspa.errors import ConfigError, InputError
 from divspa.lake import sizes
 from divspa.lake.settings import Spark
-from divspa.lake.sizes import SMALL_BYTES, with_sizes
+from divspa.lake.sizes import SMALL_BYTES, require_room, with_sizes
 
 DAY = date(2024, 1, 2)
 GB = 1 << 30
@@ -42,6 +43,22 @@ def test_an_input_that_is_not_there_counts_nothing(tmp_path, monkeypatch) -> Non
     monkeypatch.setattr(sizes, "machine_bytes", lambda: 4 * GB)
     log = {"path": str(tmp_path / "none"), "user": "u", "item": "i", "time": "t"}
     assert with_sizes(Config.model_validate({"clicks": log}), [DAY]).spark.driver_memory == "3072m"
+
+
+def test_what_a_day_takes_is_known_before(tmp_path, monkeypatch) -> None:
+    file = tmp_path / "clicks.parquet"
+    file.write_bytes(b"0" * 1000)
+    log = {"path": str(file), "user": "u", "item": "i", "time": "t"}
+    config = Config.model_validate({"lake": str(tmp_path / "no" / "lake"), "clicks": log})
+    monkeypatch.setattr(sizes.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": GB})())
+    assert require_room(config, [DAY]) == "a day takes about 0.1 GB, 1.0 GB are free"
+    os.truncate(file, GB // 20)
+    with pytest.raises(InputError, match=r"too little room. Expected: 1.9 GB for a day. Found: 1.0 GB free"):
+        require_room(config, [DAY])
+    assert require_room(config.model_copy(update={"lake": "s3a://b/lake"}), [DAY]) == "a day takes about 1.9 GB"
+    large = Config.model_validate({"clicks": log, "spark": {"driver_memory": "9000g"}})
+    with pytest.raises(ConfigError, match=r"`spark.driver_memory` is more than this machine has.*9000g"):
+        require_room(large, [DAY])
 
 
 def test_days_are_one_or_a_range() -> None:
