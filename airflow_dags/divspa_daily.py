@@ -57,6 +57,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "augment": ("augmented_positives",),
     "train_divspa": (),
     "evaluate": ("metrics", "channels"),
+    "refit": (),
     "export_recall": ("recall_u2i", "recall_i2i"),
     "publish": ("published",),
 }

@@ -26,6 +26,7 @@ from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
 from divspa.models.registry import model_settings
 from divspa.progress import step
+from divspa.refit import refit
 from divspa.serving.export import export_recall
 from divspa.serving.publish import publish, publish_anyway
 from divspa.training.stages import train_base, train_divspa
@@ -56,6 +57,7 @@ STAGES: dict[str, Stage] = {
         as_chosen(augment),
         as_chosen(train_divspa),
         evaluate,
+        refit,
         export_recall,
         publish,
     )

@@ -126,9 +126,9 @@ class Attributes(Source):
 
 
 class Split(Section):
-    """Where training ends: at a time, after a share of the clicks, or before each user's last events."""
+    """Where training ends: at a time, after a share of the clicks, before each user's last events, or never."""
 
-    by: Literal["time", "share", "last"] = "share"
+    by: Literal["time", "share", "last", "none"] = "share"
     at: datetime | None = None
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     last_events: Annotated[int, Field(ge=1)] = 1

@@ -18,8 +18,11 @@ FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 def with_split(clicks: DataFrame, split: Split) -> DataFrame:
     """Add `cutoff` and `split` (train strictly before the cutoff, test from it on) to clicks of any grain.
 
-    `last` gives every user a cutoff of their own; a user with nothing before it stays in training as a whole.
+    `last` gives every user a cutoff of their own; a user with nothing before it stays in training as a whole, as all
+    do with `none`.
     """
+    if split.by == "none":
+        return clicks.withColumns({"cutoff": F.lit(FOREVER), "split": F.lit("train")})
     if split.by == "last":
         clicks = _with_user_cutoff(clicks, split)
     else:
@@ -93,6 +96,8 @@ class HeldOutUsers:
     def of(cls, people: DataFrame, span: Span, events: int, *, by_time: bool) -> "HeldOutUsers":
         """For about so many events; of all users alike where each has a cutoff of their own."""
         share = span.validation_share(events)
+        if not share:
+            return cls(share)
         newest = max(1 - MOST_HELD_OUT, share / MOST_HELD_OUT)
         if not by_time or newest >= 1:
             return cls(share)

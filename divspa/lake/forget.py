@@ -18,6 +18,7 @@ from divspa.lake.conflicts import retried
 from divspa.lake.delta_log import forget_older_entries
 from divspa.lake.event_logs import event_logs_before
 from divspa.lake.maintain import held_tables, vacuum
+from divspa.lake.refitted import refit_lake
 from divspa.lake.tables import Lake
 from divspa.storage import listed, locate, read_file, remove, size_of
 from schemas import JOB_RUNS, TABLES, TRAINING_RUNS, VOCABULARY, Table
@@ -63,7 +64,8 @@ def forget(lake: Lake, config: Config, user: str, *, vacuum_now: bool) -> Forgot
     done.reports = [path for path in _reports(lake) if _named_in(read_file(path).decode(errors="replace"), user)]
     logs = event_logs_before(lake, config.event_log, date.max)
     done.event_logs = [path for path in logs if any(_in_log(file, user.encode()) for file in _files(path))]
-    for path in done.reports + done.event_logs:
+    # The lake of `refit` is made anew from this one; files of trials are left by a killed `tune` alone.
+    for path in [*done.reports, *done.event_logs, refit_lake(lake).root, f"{lake.root}/tuning"]:
         remove(path)
     for name, count in done.rows.items():
         lake.traffic.wrote(name, lake.version(TABLES[name]), {}, count)

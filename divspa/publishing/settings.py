@@ -10,7 +10,7 @@ Weight = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Publishing(Section):
-    """What may be published, by what it is chosen, and when a day is held back (0: never)."""
+    """What may be published, by what it is chosen, when a day is held back (0: never), and what it learns from."""
 
     channels: Literal["auto"] | Annotated[tuple[str, ...], Field(min_length=1)] = "auto"
     fused: bool = True
@@ -19,6 +19,8 @@ class Publishing(Section):
     criterion: Criterion = "ndcg@200"
     newest: Annotated[float, Field(gt=0, le=1)] = 0.5
     max_drop: Annotated[float, Field(ge=0, le=1)] = 0.2
+    refit: bool = False
+    refit_passes: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _each_once(self) -> "Publishing":

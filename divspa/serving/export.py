@@ -11,31 +11,37 @@ from pyspark.sql import types as T
 
 from divspa.config import Config
 from divspa.errors import ContractError
+from divspa.lake.refitted import served_from
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
+from divspa.publishing.channels import Channel
 from divspa.retrieval import search
 from divspa.serving.pack import pack
 from divspa.serving.user_lists import Published, user_lists
 from divspa.sources.allowed import allowed_items
-from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
+from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS, USER_EMBEDDINGS, USER_FEATURES
 
 
 def export_recall(lake: Lake, config: Config, ds: date) -> None:
     """Write recall_u2i, recall_i2i and, in `serving/ds=DAY/VERSION`, the bundle for `divspa.serving.Recall`.
 
+    With `publishing.refit` models, items and users are those of the stage `refit`, which has learned from all clicks.
     Lists are of the day's end: histories and clicked items hold the clicks after the cutoff too. What lists and index
     offer are items that meet `recall.allowed`. The lists of users are of the channel that `evaluate` chose; those of
     items, and the serving files, of its model with vectors, or the best such. Raises ContractError when embeddings and
     checkpoint are of two models, and GateError for a day that is held back.
     """
-    published = Published.of(lake, ds)
-    items = lake.read_day(ITEM_EMBEDDINGS, ds, model=published.tower)
+    published, source = Published.of(lake, ds), served_from(lake, refit=config.publishing.refit)
+    items = source.read_day(ITEM_EMBEDDINGS, ds, model=published.tower)
     allowed = allowed_items(items, config.recall.allowed, config.items, ds, "recall.allowed")
-    checkpoint = Checkpoint.load(checkpoint_folder(lake.root, ds, published.tower))
+    checkpoint = Checkpoint.load(checkpoint_folder(source.root, ds, published.tower))
     require_same_model(items, checkpoint)
-    lists, recall = user_lists(lake, ds, published.channel, allowed, config.recall.items_per_user, config.fusion_depth)
-    names = lake.read_day(USER_FEATURES, ds, as_of="latest").select("user_id", F.col("user_key").alias("id"))
-    made = {"channel": published.channel.name, "model_version": published.version, "search_recall": recall}
+    lists, recall = user_lists(
+        source, ds, published.channel, allowed, config.recall.items_per_user, config.fusion_depth
+    )
+    names = source.read_day(USER_FEATURES, ds, as_of="latest").select("user_id", F.col("user_key").alias("id"))
+    version = version_of(source, ds, published.channel)
+    made = {"channel": published.channel.name, "model_version": version, "search_recall": recall}
     made = {name: F.lit(value) for name, value in made.items()}
     lake.replace_day(RECALL_U2I, with_item_names(lists.join(names, "id"), items).withColumns(made), ds, unique=True)
     every, index = (of.select(F.col("item_index").cast("bigint").alias("id"), "vector") for of in (items, allowed))
@@ -43,8 +49,14 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
     made = {"model_version": F.lit(checkpoint.version), "search_recall": F.lit(report.recall)}
     i2i = i2i.join(items.select("item_id", F.col("item_index").cast("bigint").alias("id")), "id")
     lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumns(made), ds, unique=True)
-    users = lake.read_day(USER_EMBEDDINGS, ds, model=published.tower, as_of="latest")
-    pack(lake, config, ds, checkpoint, allowed, users).write(f"{lake.root}/serving/ds={ds}")
+    users = source.read_day(USER_EMBEDDINGS, ds, model=published.tower, as_of="latest")
+    pack(source, config, ds, checkpoint, allowed, users).write(f"{lake.root}/serving/ds={ds}")
+
+
+def version_of(source: Lake, ds: date, channel: Channel) -> str:
+    """The version of a channel's models, as they were trained last in a lake."""
+    runs = source.read_day(TRAINING_RUNS, ds).where(F.col("model").isin(*channel.models))
+    return channel.version(dict(runs.select("model", "model_version").collect()))
 
 
 def require_same_model(items: DataFrame, checkpoint: Checkpoint) -> None:

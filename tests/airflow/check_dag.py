@@ -25,6 +25,7 @@ STAGES = [
     "augment",
     "train_divspa",
     "evaluate",
+    "refit",
     "export_recall",
     "publish",
 ]

@@ -35,6 +35,7 @@ STAGES = [
     "augment",
     "train_divspa",
     "evaluate",
+    "refit",
     "export_recall",
     "publish",
 ]

@@ -93,6 +93,7 @@ def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
         "augment",
         "train_divspa",
         "evaluate",
+        "refit",
         "export_recall",
         "publish",
     ]
