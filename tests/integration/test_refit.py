@@ -18,7 +18,7 @@ from divspa.lake.forget import forget
 from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
 from divspa.refit import refit
-from divspa.serving import Recall, Request
+from divspa.serving import Recall
 from divspa.serving.export import export_recall
 from divspa.training.stages import train_base, train_divspa
 
@@ -48,9 +48,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
     users, minutes = rng.integers(0, 90, 2400), rng.integers(0, 14 * 24 * 60, 2400)
     items = [f"old {user % 3 * 30 + item}" for user, item in zip(users, rng.integers(0, 40, 2400), strict=True)]
     late = (users % 3 == 0) & (minutes > 12 * 24 * 60)
-    items = [
-        f"new {item}" if new else old for old, item, new in zip(items, rng.integers(0, 5, 2400), late, strict=True)
-    ]
+    fresh = rng.integers(0, 5, 2400)
+    items = [f"new {fresh[n]}" if late[n] else old for n, old in enumerate(items)]
     times = pd.Timestamp(datetime(2024, 1, 1, tzinfo=UTC)) + pd.to_timedelta(minutes, "min")
     path = str(tmp_path_factory.mktemp("log") / "clicks.parquet")
     clicks = pd.DataFrame({"user": users, "item": items, "time": times, "worth": 1.0 + users % 2})
@@ -71,10 +70,10 @@ def table(lake: Lake, name: str, inner: str = "") -> pl.DataFrame:
 
 
 def offered(lake: Lake) -> tuple[set[str], set[str]]:
-    """The items in the lists of users, and those that the bundle gives to a user of the first kind."""
+    """The items in the lists of users, and those that the bundle gives to a user who clicked two new ones."""
     lists = set(table(lake, "recall_u2i")["item_ids"].explode())
     bundle = Recall.load(f"{lake.root}/serving/ds={DAY}")
-    return lists, {item.item_id for item in bundle.recall(Request({}, ["new 1", "new 2"]), 40)}
+    return lists, set(bundle.candidates(clicks=["old 2", "new 1", "new 2"], k=30).item_ids)
 
 
 def test_what_is_served_knows_the_newest_items_only_where_it_was_trained_again(day: Lake, log: str) -> None:
@@ -104,10 +103,8 @@ def test_every_click_is_learned_from_and_nothing_moves_its_place(day: Lake, log:
     assert before.join(after, ["field", "value", "index"], "anti").is_empty() and after.height > before.height
     runs = table(day, "training_runs", "refit/").rows_by_key("model", named=True, unique=True)
     evaluated = table(day, "training_runs").rows_by_key("model", named=True, unique=True)
-    assert (
-        len(runs["youtube_dnn"]["losses"]) == 2
-        and runs["youtube_dnn"]["losses"][0] < evaluated["youtube_dnn"]["losses"][0]
-    )
+    base, base_before = runs["youtube_dnn"]["losses"], evaluated["youtube_dnn"]["losses"]
+    assert len(base) == 2 and base[0] < base_before[0], "from the weights that were evaluated"
     assert len(runs["divspa"]["losses"]) == evaluated["divspa"]["best_epoch"] + 1
     assert len(runs["linear"]["scores"]) <= 1, "its regularisation was chosen already"
 
@@ -116,5 +113,5 @@ def test_again_gives_the_same_and_forgetting_takes_it_away(day: Lake, log: str) 
     versions = table(day, "training_runs", "refit/").select("model", "model_version").sort("model")
     refit(day, config(log, refit=True), DAY)
     assert table(day, "training_runs", "refit/").select("model", "model_version").sort("model").equals(versions)
-    forget(day, config(log, refit=True), "3", vacuum_now=False)
+    forget(day, config(log, refit=True).model_copy(update={"lake": day.root}), "3", vacuum_now=False)
     assert not Path(f"{day.root}/refit").exists()

@@ -1,0 +1,27 @@
+# The daily commands; `make install` first.
+PYTHON = .venv/bin/python
+
+.PHONY: install check unit test tables demo
+
+install:
+	pip install uv
+	uv venv --allow-existing --python 3.11
+	uv pip sync -b requirements-build.lock requirements-test.lock
+
+check:
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/pyright
+	.venv/bin/lint-imports
+
+unit:
+	.venv/bin/pytest tests/unit
+
+test:
+	.venv/bin/pytest
+
+tables:
+	.venv/bin/divspa tables --out docs
+
+demo:
+	.venv/bin/divspa demo
