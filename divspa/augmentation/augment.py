@@ -59,10 +59,11 @@ def augment_pairs(pairs: DataFrame, candidates: Gathered, draws: Draws) -> DataF
     def augment_sorted(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         return augment_batches(batches, catalogue.value, draws)
 
-    schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.select(PAIR).schema)
+    own = [name for name in PAIR if name in pairs.columns]
+    schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.select(own).schema)
     schema += ", draw int, sampled_item_ids array<string>, sampled_item_indices array<int>"
     schema += ", sampled_scores array<float>, sampled_weights array<float>, sampled_sources array<string>"
-    return after_their_users(pairs.select("user_key", *PAIR), candidates).mapInArrow(augment_sorted, schema)
+    return after_their_users(pairs.select("user_key", *own), candidates).mapInArrow(augment_sorted, schema)
 
 
 def tally_pairs(pairs: DataFrame, candidates: Gathered, draws: Draws) -> Tally:

@@ -7,8 +7,8 @@ from torch.nn.functional import embedding
 
 from divspa.augmentation.settings import DivSPA
 from divspa.data.batches import Batch
+from divspa.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 from divspa.models.two_tower import Step, TwoTowerModule
-from divspa.training.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 from divspa.training.negatives import NegativeSampler
 from divspa.training.settings import Training
 

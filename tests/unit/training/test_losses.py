@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from divspa.training.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
+from divspa.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 
 
 def test_sampled_softmax_is_equation_one() -> None:

@@ -1,0 +1,184 @@
+"""What other programs call: the parts of divspa over their own tables, without its lake."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from divspa.augmentation.augment import PAIRS_PER_TASK, augment_pairs
+from divspa.augmentation.candidates import gathered
+from divspa.augmentation.inputs import Inputs
+from divspa.augmentation.pairs import Draws
+from divspa.augmentation.settings import DivSPA
+from divspa.augmentation.ways.registry import chosen_ways
+from divspa.augmentation.ways.way import tables_of
+from divspa.config import Config
+from divspa.errors import ConfigError, ContractError
+from divspa.evaluation.metrics import accuracy
+from divspa.evaluation.statistics import Comparison, compare
+from divspa.gains import gains
+from schemas.vocabulary import FIRST_INDEX
+
+ADDED = ["user_id", "item_id", "draw", "sampled_item_ids", "sampled_scores", "sampled_weights", "sampled_sources"]
+
+
+def augment(
+    pairs: DataFrame,
+    users: DataFrame,
+    items: DataFrame,
+    settings: DivSPA = DivSPA(),  # noqa: B008
+    *,
+    seed: int = 17,
+    tasks: int = 4,
+) -> DataFrame:
+    """More positives for every pair, from the embeddings of any model (Section 3.2).
+
+    `pairs`: user_id, item_id; what the model has learned from, repeats count once. `users`: user_id, vector
+    ARRAY<FLOAT>. `items`: item_id, vector. Vectors of both sides have one length D, and s(u, v) is their inner product.
+    Of `settings` the ways that read no other table may be given: u2i, i2i, u2u2i, random. An item's popularity is its
+    pairs. The catalogue, O(items * D) bytes, is broadcast.
+
+    Returns one row a pair and draw, computed once: user_id, item_id, draw and, of equal length, sampled_item_ids
+    ARRAY<STRING> (empty where there was nothing to add), sampled_scores (s(u, v)), sampled_weights (of Eq. 3, without
+    beta) and sampled_sources (the ways that found the item, joined by +). Pairs whose user or item has no vector are
+    left out. The same inputs and seed give the same rows, whatever the partitions.
+
+    Raises ConfigError for a way that needs more than this, ContractError for a missing column or a repeated id.
+    """
+    ways = chosen_ways(settings)
+    if needed := tables_of(ways.values()):
+        raise ConfigError(
+            f"Ways that read {', '.join(needed)} cannot be taken here", expected="u2i, i2i, u2u2i or random"
+        )
+    inputs = _inputs(pairs, users, items)
+    draws = Draws(settings, {name: way.number for name, way in ways.items()}, seed, 0)
+    tasks = max(tasks, math.ceil(inputs.pairs.count() / PAIRS_PER_TASK))
+    try:
+        with gathered(inputs, ways, settings, tasks) as candidates:
+            # Computed while the catalogue is still on the workers; what is not there to add has index 0 and no name.
+            return augment_pairs(inputs.pairs, candidates, draws).select(ADDED).localCheckpoint()
+    finally:
+        inputs.pairs.unpersist()
+        inputs.items.unpersist()
+
+
+def _inputs(pairs: DataFrame, users: DataFrame, items: DataFrame) -> Inputs:
+    """What the lake would hold of them; pairs and items are persisted."""
+    sides = ("pairs", pairs, ("user_id", "item_id")), ("users", users, ("user_id", "vector"))
+    for name, frame, columns in (*sides, ("items", items, ("item_id", "vector"))):
+        if missing := [column for column in columns if column not in frame.columns]:
+            found = f"no {', '.join(missing)}"
+            raise ContractError(f"The frame {name} lacks columns", expected=", ".join(columns), found=found)
+    indexed = _indexed(items)
+    known = _as_texts(pairs).distinct().join(indexed.select("item_id", "item_index"), "item_id")
+    keys = {"user_key": F.xxhash64("user_id"), "example_id": F.xxhash64("user_id", "item_id"), "weight": F.lit(1.0)}
+    known = known.withColumns(keys)
+    key = F.xxhash64(F.col("user_id").cast("string")).alias("user_key")
+    vectors = users.select(key, F.col("vector").cast("array<float>"))
+    clicked = known.groupBy("user_key").agg(F.array_sort(F.collect_set("item_index")).alias("clicked"))
+    known = known.join(vectors.select("user_key"), "user_key", "left_semi").persist()
+    return Inputs(
+        items=indexed,
+        addable=indexed,
+        users=vectors.join(clicked, "user_key"),
+        pairs=known,
+        popularity=known.groupBy("item_index").agg(F.count("*").alias("popularity")),
+        tables={},
+        model_version="",
+        versions={},
+    )
+
+
+def _as_texts(pairs: DataFrame) -> DataFrame:
+    return pairs.select(*(F.col(name).cast("string") for name in ("user_id", "item_id")))
+
+
+def _indexed(items: DataFrame) -> DataFrame:
+    """item_id, vector and item_index, which follows from the order of the ids."""
+    place = F.row_number().over(Window.orderBy("item_id")) + (FIRST_INDEX - 1)
+    vectors = items.select(F.col("item_id").cast("string"), F.col("vector").cast("array<float>"))
+    indexed = vectors.withColumn("item_index", place.cast("int")).persist()
+    repeated = indexed.groupBy("item_id").count().where("count > 1").first()
+    if repeated is not None:
+        raise ContractError("The items repeat an id", expected="one row an item_id", found=f"{repeated.item_id} twice")
+    return indexed
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by model and name, such as `hr@50`, and what each model's figures are worth against another's."""
+
+    metrics: dict[str, dict[str, float]]
+    comparisons: dict[tuple[str, str], Comparison]
+
+    def table(self) -> pd.DataFrame:
+        """One row a model and metric that was compared: value, against, relative, low, high, p_t, p_permutation."""
+        rows = [
+            {"model": model, "metric": metric, "relative": each.relative, **vars(each)}
+            for (model, metric), each in self.comparisons.items()
+        ]
+        return pd.DataFrame(rows)
+
+
+def evaluate(
+    lists: Mapping[str, DataFrame],
+    events: DataFrame,
+    *,
+    against: str,
+    ks: tuple[int, ...] = (50, 100, 200),
+    seed: int = 17,
+) -> Evaluation:
+    """Metrics of recommended lists at test events, and what each model's difference to `against` is worth.
+
+    `lists` has by the name of a model one row a user: user_id, item_ids, best first, without what the user had before.
+    `events`: user_id, item_id; one row a test click, of which some thousands to millions fit the driver. An event whose
+    item is not in its user's list is a miss at every k; lists have to be as long as the largest k, or its figures are
+    those of what there is. Differences are tested by user, with 95 % bootstrap intervals, a paired t-test and sign
+    flips. Raises ConfigError when `against` is none of the models.
+    """
+    if against not in lists:
+        raise ConfigError("`against` names no model", expected=", ".join(lists), found=against)
+    asked = _as_texts(events).withColumn("event", F.monotonically_increasing_id()).persist()
+    users_T = asked.orderBy("event").select(F.xxhash64("user_id")).toPandas().iloc[:, 0].to_numpy()
+    ranks = {model: _ranks(asked, rows) for model, rows in lists.items()}
+    asked.unpersist()
+    metrics = {model: accuracy(ranks_T, users_T, ks) for model, ranks_T in ranks.items()}
+    comparisons = {
+        (model, metric): compare(gains(ranks_T, metric), gains(ranks[against], metric), users_T, seed)
+        for model, ranks_T in ranks.items()
+        if model != against
+        for metric in (f"{name}@{k}" for name in ("hr", "ndcg") for k in ks)
+    }
+    return Evaluation(metrics, comparisons)
+
+
+def _ranks(asked: DataFrame, lists: DataFrame) -> NDArray[np.int64]:
+    """The place of each event's item in its user's list, from 0; beyond every k where it is not in it."""
+    found = asked.join(lists.select("user_id", "item_ids"), "user_id", "left")
+    place = F.coalesce(F.array_position("item_ids", F.col("item_id")), F.lit(0))
+    rows = found.orderBy("event").select(F.when(place > 0, place - 1).otherwise(np.iinfo(np.int32).max)).toPandas()
+    return rows.iloc[:, 0].to_numpy().astype(np.int64)
+
+
+def run(config: Config, ds: date, *, first: str | None = None, last: str | None = None) -> dict[str, float]:
+    """Run the stages of a day, or those from `first` to `last`, and return the seconds that each took.
+
+    Sizes that are not set follow from the inputs, and Spark is started, or taken where one runs already. Raises the
+    errors of divspa.errors; a stage that ran again replaces its day.
+    """
+    from divspa.lake.session import spark_session
+    from divspa.lake.sizes import with_sizes
+    from divspa.lake.tables import Lake
+    from divspa.pipeline import run_stages
+
+    lake = config.lake if "://" in config.lake else str(Path(config.lake).expanduser().resolve())
+    config = with_sizes(config.model_copy(update={"lake": lake}), [ds])
+    spark = spark_session(config.spark, paths=config.paths, event_log=config.event_log)
+    return run_stages(Lake(spark, lake), config, ds, first, last)

@@ -1,0 +1,96 @@
+"""The public names, and the examples that use them, in the suite's own Spark session."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pyspark.sql import functions as F
+
+import divspa
+from divspa.errors import ConfigError, ContractError
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def example(name: str):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_public_names() -> None:
+    assert divspa.__all__ == [
+        *("Config", "DivSPA", "Evaluation", "SearchReport", "SearchSettings"),
+        *("augment", "evaluate", "losses", "run", "search"),
+    ]
+    for name in divspa.__all__:
+        assert getattr(divspa, name).__doc__, name
+    heavy = "import sys, divspa; print(sorted({'pyspark', 'torch', 'faiss', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]", "to import divspa costs nothing"
+    with pytest.raises(AttributeError, match="no attribute 'serch'"):
+        _ = divspa.serch
+
+
+def test_examples_are_short() -> None:
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    assert names >= {"search", "losses", "augment_als", "evaluate", "run_a_day"}
+
+
+def test_search_and_evaluate(spark) -> None:
+    found = example("search").main(spark).collect()
+    assert len(found) == 2000 and all(len(row.ids) == 10 for row in found)
+    figures = example("evaluate").main(spark)
+    assert figures.metrics["popular"]["hr@10"] > 2 * figures.metrics["random"]["hr@10"]
+    assert figures.comparisons["popular", "hr@10"].p_t < 0.001
+    with pytest.raises(ConfigError, match="names no model"):
+        divspa.evaluate({}, spark.range(1), against="a")
+
+
+def test_losses_fall() -> None:
+    losses = example("losses").main()
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_als_gains_from_what_its_own_vectors_add(spark) -> None:
+    found = example("augment_als").main(spark)
+    gain = found.comparisons["als, augmented", "hr@20"]
+    assert gain.relative > 0.1 and gain.p_permutation < 0.05 and gain.against > 2 * 20 / 600
+
+
+def test_a_day_from_python(tmp_path) -> None:
+    assert list(example("run_a_day").main(tmp_path)) == ["build_features", "train_base"]
+
+
+def test_augment_adds_what_is_near_and_new_and_says_what_is_wrong(spark) -> None:
+    rng = np.random.default_rng(1)
+    vectors = np.repeat(np.eye(4, 8, dtype=np.float32), 10, axis=0) + rng.normal(0, 0.01, (40, 8)).astype(np.float32)
+    items = spark.createDataFrame(pd.DataFrame({"item_id": [f"i{n}" for n in range(40)], "vector": list(vectors)}))
+    users = spark.createDataFrame(pd.DataFrame({"user_id": [f"u{n}" for n in range(4)], "vector": list(vectors[::10])}))
+    pairs = [(f"u{n}", f"i{10 * n + item}") for n in range(4) for item in range(3)]
+    clicks = spark.createDataFrame(
+        [*pairs, pairs[0], ("nobody", "i1"), ("u1", "nothing")], "user_id string, item_id string"
+    )
+    settings = divspa.DivSPA(ways=("u2i", "i2i"), top_k=5, m=2)
+    rows = divspa.augment(clicks, users, items, settings).collect()
+    assert sorted((row.user_id, row.item_id) for row in rows) == sorted(pairs)
+    for row in rows:
+        kind = int(row.user_id[1:])
+        added = [int(item[1:]) for item in row.sampled_item_ids if item]
+        assert added and all(10 * kind + 3 <= item < 10 * kind + 10 for item in added), "near, and not clicked yet"
+        assert sum(row.sampled_weights) == pytest.approx(1)
+        assert {way for each in row.sampled_sources for way in each.split("+") if way} <= {"u2i", "i2i"}
+    again = divspa.augment(clicks.repartition(3), users, items.orderBy(F.desc("item_id")), settings, tasks=2).collect()
+    assert sorted(map(str, again)) == sorted(map(str, rows)), "whatever the order and the partitions"
+    with pytest.raises(ContractError, match="users lacks columns"):
+        divspa.augment(clicks, users.drop("vector"), items)
+    with pytest.raises(ContractError, match="i0 twice"):
+        divspa.augment(clicks, users, items.union(items.where("item_id = 'i0'")))
+    with pytest.raises(ConfigError, match="item_neighbours"):
+        divspa.augment(clicks, users, items, divspa.DivSPA(ways=("linear_u2i",)))
