@@ -1,5 +1,8 @@
 """Where a training runs: in this process, or in several that Spark starts on its executors."""
 
+import gc
+import time
+
 import torch.distributed as dist
 from pyspark.ml.torch.distributor import TorchDistributor
 from pyspark.sql import SparkSession
@@ -7,6 +10,8 @@ from pyspark.sql import SparkSession
 from divspa.errors import TrainingError
 from divspa.training.fit import Job, Report, chosen_device, fit
 from divspa.training.resume import Progress
+
+AT_REST = 0.5
 
 
 def launch(spark: SparkSession, job: Job, report: Report) -> Progress:
@@ -34,3 +39,7 @@ def fit_rank(job: Job) -> Progress:
         return progress
     finally:
         dist.destroy_process_group()
+        # A thread of gloo or Arrow that lets go of a Python object while the interpreter ends takes the process down,
+        # also after all went well (pytorch#179291, apache/arrow#34314): these threads get the time to come to rest.
+        gc.collect()
+        time.sleep(AT_REST)
