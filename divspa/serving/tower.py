@@ -1,6 +1,7 @@
 """The user tower as a file that torch alone can load."""
 
 import io
+import logging
 
 import torch
 
@@ -25,6 +26,8 @@ def export_user_tower(model: TwoTowerModule) -> bytes:
     example = (torch.ones(2, width, dtype=torch.int32), torch.zeros(2, model.layout.history_length, dtype=torch.int32))
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(UserTower(model), example, dynamic_shapes=({0: batch}, {0: batch}))
+    # It warns of the empty tensor that the fields of users are where there are none.
+    logging.getLogger("torch.export.pt2_archive._package").setLevel(logging.ERROR)
     archive = io.BytesIO()
     torch.export.save(program, archive)
     return archive.getvalue()

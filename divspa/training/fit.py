@@ -129,9 +129,9 @@ class Trainer:
         return self.ranks.agreed(stopped or progress.epoch >= self.settings.epochs)
 
     def _is_behind(self, progress: Progress, patience: int) -> bool:
-        """Whether it has not yet been as good as the other training was in as many epochs."""
+        """Whether it has not yet been as good as the other training was in as many epochs; the first process knows."""
         other = self.job.to_beat[: progress.epoch]
-        return bool(other) and progress.epoch >= patience and max(progress.scores) < max(other)
+        return bool(other and progress.scores) and progress.epoch >= patience and max(progress.scores) < max(other)
 
     def _finish_epoch(self, progress: Progress) -> None:
         self.model.train()

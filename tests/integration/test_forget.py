@@ -66,6 +66,7 @@ def runs_of(lake: Lake) -> None:
     at, names = datetime(2024, 1, 1, tzinfo=UTC), TRAINING_RUNS.names_within_day
     known = {"model": "youtube_dnn", "model_version": "f00", "started_at": at, "versions": {CLICKS.name: 1}}
     known |= {"losses": [1.0], "scores": [1.0], "best_epoch": 0, "examples": 1, "seconds": 1.0, "resumed": False}
+    known["rates"] = None
     lake.replace_day_with(TRAINING_RUNS, [tuple(known.get(name, "") for name in names)], DAY)
 
 

@@ -32,7 +32,7 @@ def write_metrics(lake: Lake, ds: date, value: float) -> None:
 
 
 def write_run(lake: Lake, ds: date, versions: dict[str, int]) -> None:
-    row = ("v", "folder", "{}", versions, [1.0], [0.5], 0, 10, 1.0, False)
+    row = ("v", "folder", "{}", versions, [1.0], [0.5], 0, 10, 1.0, False, None)
     lake.replace_day_with(TRAINING_RUNS, [row], ds, model="divspa")
 
 

@@ -43,7 +43,7 @@ def made(lake: Lake, ds: date, version: str) -> None:
         [(version, "a", 2, [1.0])], "model_version string, item_id string, item_index int, vector array<float>"
     )
     lake.replace_day(ITEM_EMBEDDINGS, embedded, ds, unique=True, model="divspa")
-    run = (version, f"checkpoints/ds={ds}/model=divspa", "{}", {}, [1.0], [0.5], 0, 10, 1.0, False)
+    run = (version, f"checkpoints/ds={ds}/model=divspa", "{}", {}, [1.0], [0.5], 0, 10, 1.0, False, None)
     lake.replace_day_with(TRAINING_RUNS, [run], ds, model="divspa")
     files = {
         f"checkpoints/ds={ds}/model=divspa/model.safetensors": "",
