@@ -40,7 +40,7 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
         source, ds, published.channel, allowed, config.recall.items_per_user, config.fusion_depth
     )
     names = source.read_day(USER_FEATURES, ds, as_of="latest").select("user_id", F.col("user_key").alias("id"))
-    version = version_of(source, ds, published.channel)
+    version = version_of(source, ds, published.channel) if config.publishing.refit else published.version
     made = {"channel": published.channel.name, "model_version": version, "search_recall": recall}
     made = {name: F.lit(value) for name, value in made.items()}
     lake.replace_day(RECALL_U2I, with_item_names(lists.join(names, "id"), items).withColumns(made), ds, unique=True)

@@ -23,9 +23,10 @@ LISTS = "id bigint, ids array<int>, scores array<float>, sources array<string>"
 
 @dataclass(frozen=True)
 class Published:
-    """The channel that `evaluate` chose, and the model with vectors that items and users are found by."""
+    """The channel that `evaluate` chose, its version, and the model with vectors that items and users are found by."""
 
     channel: Channel
+    version: str
     tower: str
 
     @classmethod
@@ -44,7 +45,7 @@ class Published:
         heaviest = sorted(zip(channel.weights, channel.models, strict=True), reverse=True)
         of_channel = [model for _, model in heaviest if model != LINEAR]
         best = max(towers, key=lambda row: row["valid"] or 0.0)["channel"]
-        return cls(channel, (*of_channel, best)[0])
+        return cls(channel, own["model_version"], (*of_channel, best)[0])
 
 
 def user_lists(lake: Lake, ds: date, channel: Channel, items: DataFrame, k: int, depth: int) -> tuple[DataFrame, float]:

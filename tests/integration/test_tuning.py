@@ -164,7 +164,7 @@ def test_fixed_settings_stay_and_nothing_is_written(world: Lake, log: str, lake:
     assert with_choice(lake, fixed, DAY) is fixed
     tune(lake, fixed, DAY)
     assert not lake.exists(TUNING_TRIALS)
-    with pytest.raises(MissingTableError, match="tuning_trials"):
+    with pytest.raises(MissingTableError, match="training_runs"):
         with_choice(lake, config(log), DAY)
 
 
@@ -173,5 +173,5 @@ def test_without_held_out_clicks_the_given_settings_stay(world: Lake, log: str) 
     nothing = config(log).model_copy(update={"evaluation": of_a_kind})
     tune(world, nothing, DAY)
     (row,) = tried(world)
-    assert "no clicks are held out" in row["failure"] and (row["chosen"], row["scores"], row["ranks"]) == (True, [], [])
+    assert "no clicks are held out" in row["failure"] and (row["chosen"], row["scores"], row["ranks"]) == (True, {}, [])
     assert with_choice(world, nothing, DAY).divspa == nothing.divspa
