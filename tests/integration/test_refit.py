@@ -109,9 +109,7 @@ def test_every_click_is_learned_from_and_nothing_moves_its_place(day: Lake, log:
     assert len(runs["linear"]["scores"]) <= 1, "its regularisation was chosen already"
 
 
-def test_again_gives_the_same_and_forgetting_takes_it_away(day: Lake, log: str) -> None:
-    versions = table(day, "training_runs", "refit/").select("model", "model_version").sort("model")
-    refit(day, config(log, refit=True), DAY)
-    assert table(day, "training_runs", "refit/").select("model", "model_version").sort("model").equals(versions)
+def test_forgetting_takes_it_away(day: Lake, log: str) -> None:
+    assert Path(f"{day.root}/refit").exists()
     forget(day, config(log, refit=True).model_copy(update={"lake": day.root}), "3", vacuum_now=False)
     assert not Path(f"{day.root}/refit").exists()
