@@ -43,11 +43,23 @@ HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "losses":
-        return import_module("divspa.losses")
-    if name in __all__:
+    if name not in __all__:
+        raise AttributeError(f"module 'divspa' has no attribute {name!r}")
+    try:
+        if name == "losses":
+            return import_module("divspa.losses")
         return getattr(import_module(HOMES.get(name, "divspa.api")), name)
-    raise AttributeError(f"module 'divspa' has no attribute {name!r}")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("divspa", "schemas"):
+            raise
+        from divspa.errors import SetupError
+
+        raise SetupError(
+            f"divspa.{name} needs more than a service does",
+            expected=f"the package {error.name}",
+            found="it is not installed",
+            remedy="pip install 'divspa[pipeline]'",
+        ) from error
 
 
 def __dir__() -> list[str]:

@@ -22,8 +22,9 @@ from divspa.augmentation.ways.way import tables_of
 from divspa.config import Config
 from divspa.errors import ConfigError, ContractError
 from divspa.evaluation.metrics import accuracy
-from divspa.evaluation.statistics import Comparison, compare
+from divspa.evaluation.statistics import Comparison, compare, holm, verdict
 from divspa.gains import gains
+from schemas import ITEM_FEATURES
 from schemas.vocabulary import FIRST_INDEX
 
 ADDED = ["user_id", "item_id", "draw", "sampled_item_ids", "sampled_scores", "sampled_weights", "sampled_sources"]
@@ -53,9 +54,9 @@ def augment(
     Raises ConfigError for a way that needs more than this, ContractError for a missing column or a repeated id.
     """
     ways = chosen_ways(settings)
-    if needed := tables_of(ways.values()):
+    if needed := tables_of(ways.values()).keys() - {ITEM_FEATURES.name}:
         raise ConfigError(
-            f"Ways that read {', '.join(needed)} cannot be taken here", expected="u2i, i2i, u2u2i or random"
+            f"Ways that read {', '.join(sorted(needed))} cannot be taken here", expected="u2i, i2i, u2u2i or random"
         )
     inputs = _inputs(pairs, users, items)
     draws = Draws(settings, {name: way.number for name, way in ways.items()}, seed, 0)
@@ -82,15 +83,18 @@ def _inputs(pairs: DataFrame, users: DataFrame, items: DataFrame) -> Inputs:
     known = known.withColumns(keys)
     key = F.xxhash64(F.col("user_id").cast("string")).alias("user_key")
     vectors = users.select(key, F.col("vector").cast("array<float>"))
+    _require_unique("users", users, "user_id")
     clicked = known.groupBy("user_key").agg(F.array_sort(F.collect_set("item_index")).alias("clicked"))
     known = known.join(vectors.select("user_key"), "user_key", "left_semi").persist()
+    clicks = known.groupBy("item_index").agg(F.count("*").alias("popularity"))
+    popularity = indexed.select("item_index").join(clicks, "item_index", "left").fillna(0)
     return Inputs(
         items=indexed,
         addable=indexed,
         users=vectors.join(clicked, "user_key"),
         pairs=known,
-        popularity=known.groupBy("item_index").agg(F.count("*").alias("popularity")),
-        tables={},
+        popularity=popularity,
+        tables={ITEM_FEATURES.name: popularity},
         model_version="",
         versions={},
     )
@@ -105,10 +109,14 @@ def _indexed(items: DataFrame) -> DataFrame:
     place = F.row_number().over(Window.orderBy("item_id")) + (FIRST_INDEX - 1)
     vectors = items.select(F.col("item_id").cast("string"), F.col("vector").cast("array<float>"))
     indexed = vectors.withColumn("item_index", place.cast("int")).persist()
-    repeated = indexed.groupBy("item_id").count().where("count > 1").first()
-    if repeated is not None:
-        raise ContractError("The items repeat an id", expected="one row an item_id", found=f"{repeated.item_id} twice")
+    _require_unique("items", indexed, "item_id")
     return indexed
+
+
+def _require_unique(side: str, rows: DataFrame, key: str) -> None:
+    repeated = rows.groupBy(key).count().where("count > 1").first()
+    if repeated is not None:
+        raise ContractError(f"The {side} repeat an id", expected=f"one row a {key}", found=f"{repeated[key]} twice")
 
 
 @dataclass(frozen=True)
@@ -119,10 +127,14 @@ class Evaluation:
     comparisons: dict[tuple[str, str], Comparison]
 
     def table(self) -> pd.DataFrame:
-        """One row a model and metric that was compared: value, against, relative, low, high, p_t, p_permutation."""
+        """One row a model and metric that was compared: value, against, relative, low, high, p_t, p_permutation, and
+        p_holm, which is p_t raised for the number of rows, with the verdict that it allows.
+        """
+        corrected = holm([each.p_t for each in self.comparisons.values()])
         rows = [
             {"model": model, "metric": metric, "relative": each.relative, **vars(each)}
-            for (model, metric), each in self.comparisons.items()
+            | {"p_holm": p_holm, "verdict": verdict(each.value - each.against, p_holm)}
+            for ((model, metric), each), p_holm in zip(self.comparisons.items(), corrected, strict=True)
         ]
         return pd.DataFrame(rows)
 
@@ -141,12 +153,14 @@ def evaluate(
     `events`: user_id, item_id; one row a test click, of which some thousands to millions fit the driver. An event whose
     item is not in its user's list is a miss at every k; lists have to be as long as the largest k, or its figures are
     those of what there is. Differences are tested by user, with 95 % bootstrap intervals, a paired t-test and sign
-    flips. Raises ConfigError when `against` is none of the models.
+    flips. Raises ConfigError when `against` is none of the models, ContractError for a user with two lists.
     """
     if against not in lists:
         raise ConfigError("`against` names no model", expected=", ".join(lists), found=against)
     asked = _as_texts(events).withColumn("event", F.monotonically_increasing_id()).persist()
     users_T = asked.orderBy("event").select(F.xxhash64("user_id")).toPandas().iloc[:, 0].to_numpy()
+    for model, rows in lists.items():
+        _require_unique(f"lists of {model}", rows, "user_id")
     ranks = {model: _ranks(asked, rows) for model, rows in lists.items()}
     asked.unpersist()
     metrics = {model: accuracy(ranks_T, users_T, ks) for model, ranks_T in ranks.items()}
@@ -161,7 +175,8 @@ def evaluate(
 
 def _ranks(asked: DataFrame, lists: DataFrame) -> NDArray[np.int64]:
     """The place of each event's item in its user's list, from 0; beyond every k where it is not in it."""
-    found = asked.join(lists.select("user_id", "item_ids"), "user_id", "left")
+    texts = F.col("user_id").cast("string").alias("user_id"), F.col("item_ids").cast("array<string>").alias("item_ids")
+    found = asked.join(lists.select(*texts), "user_id", "left")
     place = F.coalesce(F.array_position("item_ids", F.col("item_id")), F.lit(0))
     rows = found.orderBy("event").select(F.when(place > 0, place - 1).otherwise(np.iinfo(np.int32).max)).toPandas()
     return rows.iloc[:, 0].to_numpy().astype(np.int64)

@@ -1,7 +1,4 @@
-"""Positive augmentation of another library's model: Spark's ALS, trained again with what its own vectors add.
-
-Prints hr@20 and ndcg@20 of both on each user's last click, and what the difference is worth.
-"""
+"""Another library's model, Spark's ALS, trained again with what its own vectors add; prints what it gains."""
 
 import numpy as np
 import pandas as pd
@@ -27,13 +24,11 @@ def clicks(spark: SparkSession, users: int = 600, items: int = 600, each: int = 
 
 
 def train(weighted: DataFrame) -> ALSModel:
-    """Another library's model."""
     als = ALS(rank=16, maxIter=5, userCol="user_id", itemCol="item_id", ratingCol="weight", implicitPrefs=True, seed=1)
     return als.fit(weighted)
 
 
 def vectors(factors: DataFrame, name: str) -> DataFrame:
-    """One side's factors under the names that divspa asks for."""
     return factors.selectExpr(f"cast(id AS string) AS {name}", "features AS vector").persist()
 
 
@@ -47,7 +42,6 @@ def lists(model: ALSModel, known: DataFrame) -> DataFrame:
 
 
 def main(spark: SparkSession) -> divspa.Evaluation:
-    """ALS beside ALS that has learned from the added positives too."""
     known, asked = clicks(spark)
     base = train(known)
     added = divspa.augment(known, vectors(base.userFactors, "user_id"), vectors(base.itemFactors, "item_id"))

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import IntegralType
 
 from divspa.errors import ContractError, DivSPAError, TrainingError
 from divspa.retrieval.columns import ids_from, require_no_null
@@ -71,6 +72,13 @@ def conform(queries: DataFrame, index: DataFrame) -> tuple[DataFrame, DataFrame]
                 f"The {name} of a search lack columns",
                 expected="id BIGINT, vector ARRAY<FLOAT>",
                 found=f"no {', '.join(missing)}",
+            )
+        if not isinstance(kind := frame.schema["id"].dataType, IntegralType):
+            raise ContractError(
+                f"The ids of the {name} of a search are no whole numbers",
+                expected="id BIGINT",
+                found=f"id {kind.simpleString().upper()}",
+                remedy="give each row a number, or the xxhash64 of its id, and join the ids again to what is found",
             )
     exclude = F.col("exclude") if "exclude" in queries.columns else F.array()
     vectors = [F.col("id").cast("bigint").alias("id"), F.col("vector").cast("array<float>").alias("vector")]

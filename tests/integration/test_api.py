@@ -40,7 +40,28 @@ def test_the_public_names() -> None:
 
 def test_examples_are_short() -> None:
     names = {path.stem for path in EXAMPLES.glob("*.py")}
-    assert names >= {"search", "losses", "augment_als", "evaluate", "run_a_day"}
+    ours = {"search", "losses", "augment_als", "evaluate", "run_a_day"}
+    assert names >= ours
+    lengths = {name: len((EXAMPLES / f"{name}.py").read_text().splitlines()) for name in ours}
+    assert max(lengths.values()) <= 60, lengths
+
+
+def test_a_name_that_needs_more_than_a_service_does_says_so() -> None:
+    without = [*("pyspark", "delta", "petastorm", "pydantic", "yaml", "rich", "pandas", "scipy", "safetensors")]
+    code = f"import sys; sys.modules.update(dict.fromkeys({without}))"
+    code += """
+import divspa
+print(divspa.losses.__name__)
+for name in ("search", "augment", "evaluate", "run", "Config"):
+    try:
+        getattr(divspa, name)
+    except divspa.errors.SetupError as error:
+        print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    losses, *refusals = done.stdout.splitlines()
+    assert losses == "divspa.losses" and len(refusals) == 5, done.stderr
+    assert all("pip install 'divspa[pipeline]'" in each for each in refusals), refusals
 
 
 def test_search_and_evaluate(spark) -> None:
@@ -49,6 +70,14 @@ def test_search_and_evaluate(spark) -> None:
     figures = example("evaluate").main(spark)
     assert figures.metrics["popular"]["hr@10"] > 2 * figures.metrics["random"]["hr@10"]
     assert figures.comparisons["popular", "hr@10"].p_t < 0.001
+    table = figures.table()
+    assert (table["p_holm"] >= table["p_t"]).all() and set(table["verdict"]) == {"better"}
+    # Ids may be numbers, and a user has one list.
+    numbered = spark.createDataFrame([(1, [3, 4]), (2, [4, 5])], "user_id bigint, item_ids array<bigint>")
+    asked = spark.createDataFrame([("1", "4"), ("2", "9")], "user_id string, item_id string")
+    assert divspa.evaluate({"a": numbered}, asked, against="a", ks=(2,)).metrics["a"]["hr@2"] == 0.5
+    with pytest.raises(ContractError, match=r"lists of a repeat an id.* twice"):
+        divspa.evaluate({"a": numbered.union(numbered)}, asked, against="a")
     with pytest.raises(ConfigError, match="names no model"):
         divspa.evaluate({}, spark.range(1), against="a")
 
@@ -92,5 +121,11 @@ def test_augment_adds_what_is_near_and_new_and_says_what_is_wrong(spark) -> None
         divspa.augment(clicks, users.drop("vector"), items)
     with pytest.raises(ContractError, match="i0 twice"):
         divspa.augment(clicks, users, items.union(items.where("item_id = 'i0'")))
+    with pytest.raises(ContractError, match="u0 twice"):
+        divspa.augment(clicks, users.union(users.where("user_id = 'u0'")), items)
+    with pytest.raises(ContractError, match=r"whole numbers.*id STRING"):
+        divspa.search(users.withColumnRenamed("user_id", "id"), users.withColumnRenamed("user_id", "id"), 3)
+    control = divspa.augment(clicks, users, items, divspa.DivSPA(ways=("random",), top_k=5, m=2)).collect()
+    assert {way for row in control for way in row.sampled_sources if way} == {"random"}
     with pytest.raises(ConfigError, match="item_neighbours"):
         divspa.augment(clicks, users, items, divspa.DivSPA(ways=("linear_u2i",)))
