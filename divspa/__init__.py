@@ -8,13 +8,14 @@ from version to version. A name is loaded when it is asked for, so that `import 
 - `losses`: the sampled softmax and both mix-up losses on plain tensors (Eq. 1 to 3).
 - `evaluate(lists, events)`: metrics of any recommended lists, and what their differences are worth.
 - `run(config, ds)`: the stages of a day, from a `Config` that is built in Python.
+- `errors`: what all of them raise; a message names the thing, what was expected and found, and the remedy.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from divspa import losses
+    from divspa import errors, losses
     from divspa.api import Evaluation, augment, evaluate, run
     from divspa.augmentation.settings import DivSPA
     from divspa.config import Config
@@ -28,6 +29,7 @@ __all__ = [
     "SearchReport",
     "SearchSettings",
     "augment",
+    "errors",
     "evaluate",
     "losses",
     "run",
@@ -46,8 +48,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'divspa' has no attribute {name!r}")
     try:
-        if name == "losses":
-            return import_module("divspa.losses")
+        if name in ("errors", "losses"):
+            return import_module(f"divspa.{name}")
         return getattr(import_module(HOMES.get(name, "divspa.api")), name)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] in ("divspa", "schemas"):

@@ -72,13 +72,14 @@ class Objective:
         weights_BP: torch.Tensor,
     ) -> torch.Tensor:
         if self.divspa is None:
-            return sampled_softmax(positives_BP, negatives_BN, hits)[:, 0]
+            return sampled_softmax(positives_BP, negatives_BN, hits, in_place=True)[:, 0]
         if self.divspa.weights == "student":
             weights_BP = student_weights(scores_BP, weights_BP)
         if self.divspa.mixup == "representation":
             mixed_B1 = mix_up_representations(positives_BP, weights_BP, self.divspa.beta)
-            return sampled_softmax(mixed_B1, negatives_BN, hits)[:, 0]
-        return mix_up_outputs(sampled_softmax(positives_BP, negatives_BN, hits), weights_BP, self.divspa.beta)
+            return sampled_softmax(mixed_B1, negatives_BN, hits, in_place=True)[:, 0]
+        losses_BP = sampled_softmax(positives_BP, negatives_BN, hits, in_place=True)
+        return mix_up_outputs(losses_BP, weights_BP, self.divspa.beta)
 
 
 def sampled_history(

@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import functions as F
 
 import divspa
-from divspa.errors import ConfigError, ContractError
+from divspa.errors import ConfigError, ContractError, TrainingError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -27,8 +27,9 @@ def example(name: str):
 def test_the_public_names() -> None:
     assert divspa.__all__ == [
         *("Config", "DivSPA", "Evaluation", "SearchReport", "SearchSettings"),
-        *("augment", "evaluate", "losses", "run", "search"),
+        *("augment", "errors", "evaluate", "losses", "run", "search"),
     ]
+    assert divspa.losses.__all__ == ["mix_up_outputs", "mix_up_representations", "sampled_softmax", "student_weights"]
     for name in divspa.__all__:
         assert getattr(divspa, name).__doc__, name
     heavy = "import sys, divspa; print(sorted({'pyspark', 'torch', 'faiss', 'pandas'} & set(sys.modules)))"
@@ -80,6 +81,14 @@ def test_search_and_evaluate(spark) -> None:
         divspa.evaluate({"a": numbered.union(numbered)}, asked, against="a")
     with pytest.raises(ConfigError, match="names no model"):
         divspa.evaluate({}, spark.range(1), against="a")
+    with pytest.raises(ConfigError, match="first k places"):
+        divspa.evaluate({"a": numbered}, asked, against="a", ks=(0,))
+    with pytest.raises(ContractError, match="nothing to evaluate"):
+        divspa.evaluate({"a": numbered}, asked.limit(0), against="a")
+    with pytest.raises(ContractError, match=r"lists of a lacks columns.*no item_ids"):
+        divspa.evaluate({"a": numbered.drop("item_ids")}, asked, against="a")
+    with pytest.raises(ContractError, match=r"events lacks columns.*no item_id"):
+        divspa.evaluate({"a": numbered}, asked.drop("item_id"), against="a")
 
 
 def test_losses_fall() -> None:
@@ -95,6 +104,10 @@ def test_als_gains_from_what_its_own_vectors_add(spark) -> None:
 
 def test_a_day_from_python(tmp_path) -> None:
     assert list(example("run_a_day").main(tmp_path)) == ["build_features", "train_base"]
+    clicks = {"path": "none.parquet", "user": "u", "item": "i", "time": "t"}
+    config = divspa.Config.model_validate({"lake": str(tmp_path), "clicks": clicks})
+    with pytest.raises(ConfigError, match="`ds` is no day"):
+        divspa.run(config, "20 June 2024")
 
 
 def test_augment_adds_what_is_near_and_new_and_says_what_is_wrong(spark) -> None:
@@ -111,10 +124,10 @@ def test_augment_adds_what_is_near_and_new_and_says_what_is_wrong(spark) -> None
     assert sorted((row.user_id, row.item_id) for row in rows) == sorted(pairs)
     for row in rows:
         kind = int(row.user_id[1:])
-        added = [int(item[1:]) for item in row.sampled_item_ids if item]
+        added = [int(item[1:]) for item in row.sampled_item_ids]
         assert added and all(10 * kind + 3 <= item < 10 * kind + 10 for item in added), "near, and not clicked yet"
         assert sum(row.sampled_weights) == pytest.approx(1)
-        assert {way for each in row.sampled_sources for way in each.split("+") if way} <= {"u2i", "i2i"}
+        assert {way for each in row.sampled_sources for way in each.split("+")} <= {"u2i", "i2i"}
     again = divspa.augment(clicks.repartition(3), users, items.orderBy(F.desc("item_id")), settings, tasks=2).collect()
     assert sorted(map(str, again)) == sorted(map(str, rows)), "whatever the order and the partitions"
     with pytest.raises(ContractError, match="users lacks columns"):
@@ -126,6 +139,35 @@ def test_augment_adds_what_is_near_and_new_and_says_what_is_wrong(spark) -> None
     with pytest.raises(ContractError, match=r"whole numbers.*id STRING"):
         divspa.search(users.withColumnRenamed("user_id", "id"), users.withColumnRenamed("user_id", "id"), 3)
     control = divspa.augment(clicks, users, items, divspa.DivSPA(ways=("random",), top_k=5, m=2)).collect()
-    assert {way for row in control for way in row.sampled_sources if way} == {"random"}
+    assert {way for row in control for way in row.sampled_sources} == {"random"}
     with pytest.raises(ConfigError, match="item_neighbours"):
         divspa.augment(clicks, users, items, divspa.DivSPA(ways=("linear_u2i",)))
+    # Of 40 items 39 are clicked: one is left to add, and no padding stands beside it.
+    near = divspa.DivSPA(ways=("i2i",), top_k=40, m=3)
+    most = spark.createDataFrame([("u0", f"i{n}") for n in range(39)], "user_id string, item_id string")
+    assert {tuple(row.sampled_item_ids) for row in divspa.augment(most, users, items, near).collect()} == {("i39",)}
+    for setting in ({"allowed": "in_stock"}, {"choose": "auto"}, {"gates": {"filled": 0.9}}):
+        with pytest.raises(ConfigError, match=f"only the stage .* obeys.*{next(iter(setting))}"):
+            divspa.augment(clicks, users, items, divspa.DivSPA.model_validate(setting))
+
+
+@pytest.mark.parametrize("side", ["users", "items"])
+def test_augment_refuses_vectors_that_it_cannot_use(spark, side: str) -> None:
+    key = f"{side[:-1]}_id"
+    vectors = "array(float(1), float(0)) AS vector"
+    frames = {of: spark.range(3).selectExpr(f"id AS {of[:-1]}_id", vectors).persist() for of in ("users", "items")}
+    pairs = spark.createDataFrame([(0, 0), (1, 1)], "user_id bigint, item_id bigint")
+    held = len(spark.sparkContext._jsc.getPersistentRDDs())
+    for vector, error, message in (
+        ("array(float('nan'), float(1))", TrainingError, f"vector of the {side} is not finite.*{key} 2"),
+        ("NULL", TrainingError, f"vector of the {side} is not finite.*{key} 2"),
+        ("array(float(1))", ContractError, "differ in length.*1 and 2"),
+    ):
+        broken = frames[side].selectExpr(key, f"if({key} = 2, {vector}, vector) AS vector")
+        with pytest.raises(error, match=message):
+            divspa.augment(pairs, **frames | {side: broken})
+    with pytest.raises(ContractError, match=f"{side} .* need ids.*1 without one"):
+        divspa.augment(pairs, **frames | {side: frames[side].selectExpr(f"nullif({key}, 2) AS {key}", "vector")})
+    with pytest.raises(ContractError, match=f"{side} .* need ids.*no rows"):
+        divspa.augment(pairs, **frames | {side: frames[side].limit(0)})
+    assert len(spark.sparkContext._jsc.getPersistentRDDs()) == held, "what was refused holds no memory"

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from divspa.errors import ContractError
 from divspa.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 
 
@@ -46,3 +47,30 @@ def test_student_weights_clamp_negative_scores_and_leave_padding_at_zero() -> No
     weights = student_weights(scores, torch.tensor([[1.0, 0.5, 0.5, 0.0]]))
     assert weights[0].tolist() == pytest.approx([1.0, 0.3 / 0.301, 0.001 / 0.301, 0.0])
     assert not weights.requires_grad
+
+
+def test_the_callers_negatives_stay_as_they_are_and_may_be_leaves() -> None:
+    negatives = torch.zeros(2, 3, requires_grad=True)
+    hits = (torch.tensor([0]), torch.tensor([1]))
+    sampled_softmax(torch.zeros(2, 1), negatives, hits).sum().backward()
+    assert negatives.tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert negatives.grad is not None and (negatives.grad != 0).tolist() == [[True, False, True], [True] * 3]
+    step = torch.zeros(2, 3)
+    in_place = sampled_softmax(torch.zeros(2, 1), step, hits, in_place=True)
+    assert torch.equal(in_place, sampled_softmax(torch.zeros(2, 1), negatives, hits)) and step[0, 1] < -1e20
+    assert sampled_softmax(torch.zeros(1, 1), torch.zeros(1, 1)).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 2), (3,)])
+def test_weights_of_another_shape_are_refused_and_not_broadcast(shape: tuple[int, ...]) -> None:
+    for loss in (mix_up_outputs, mix_up_representations):
+        with pytest.raises(ContractError, match=r"one shape \[B, P\]"):
+            loss(torch.ones(2, 3), torch.ones(shape), 0.3)
+    with pytest.raises(ContractError, match="do not fit"):
+        student_weights(torch.ones(2, 3), torch.ones(shape))
+
+
+def test_positives_and_negatives_of_other_rows_are_refused() -> None:
+    for positives in (torch.zeros(2), torch.zeros(3, 1)):
+        with pytest.raises(ContractError, match=r"positives \[B, P\] and negatives \[B, N\]"):
+            sampled_softmax(positives, torch.zeros(2, 3))
