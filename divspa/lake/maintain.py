@@ -203,7 +203,7 @@ def days_before(root: str, oldest: date) -> list[str]:
     found = []
     for folder in FOLDERS:
         for entry in listed(f"{root}/{folder}"):
-            day = re.fullmatch(r"ds=(\d{4}-\d{2}-\d{2})", entry.name)
+            day = re.fullmatch(r"(?:ds=)?(\d{4}-\d{2}-\d{2})", entry.name)
             if day and date.fromisoformat(day[1]) < oldest:
                 found.append(f"{root}/{folder}/{entry.name}")
     return found

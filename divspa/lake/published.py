@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from divspa.config import Config
 from divspa.errors import MissingTableError
 from divspa.lake.delta_log import oldest_version
-from divspa.lake.refitted import FOLDER, refit_lake
+from divspa.lake.refitted import folder_of, refit_lake
 from divspa.lake.tables import Lake
 from divspa.settings import fingerprint
 from divspa.storage import size_of
@@ -144,7 +144,7 @@ def _models(lake: Lake, ds: date) -> dict[str, dict[str, str]]:
     again = refit_lake(lake, ds)
     if again.exists(TRAINING_RUNS):
         for row in _runs(again, ds):
-            inside = row["checkpoint"] and f"{FOLDER}/ds={ds}/{row['checkpoint']}"
+            inside = row["checkpoint"] and f"{folder_of(ds)}/{row['checkpoint']}"
             runs[row["model"]] = row["model_version"], inside
     return {
         "models": {model: version for model, (version, _) in runs.items()},

@@ -27,7 +27,7 @@ from divspa.training.stages import train_base, train_divspa
 
 DAY = date(2024, 1, 14)
 NEW = {f"new {number}" for number in range(5)}
-REFIT = f"refit/ds={DAY}/"
+REFIT = f"refit/{DAY}/"
 
 
 def config(log: str, *, refit: bool) -> Config:
@@ -108,7 +108,7 @@ def test_what_is_served_knows_the_newest_items_only_where_it_was_trained_again(d
     assert named(day, without) == models_of(day)
     with pytest.raises(MissingTableError):
         export_recall(day, settings, DAY)
-    beside = Path(f"{day.root}/refit/ds=2024-01-13/examples")
+    beside = Path(f"{day.root}/refit/2024-01-13/examples")
     beside.mkdir(parents=True)
     refit(day, settings, DAY)
     assert beside.exists(), "another day, which may run at the same time"
