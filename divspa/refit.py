@@ -1,8 +1,8 @@
 """Stage `refit`: the published models once more, on all clicks, so that the newest are in what is served.
 
-What was evaluated has seen nothing after the cutoff. Here the day is made again without a test period, in a lake inside
-the lake, as if the evaluated day were the one before: places of the vocabulary stay, and the base starts from the
-weights that were evaluated. Nothing is chosen here, and nothing is left to measure it by.
+What was evaluated has seen nothing after the cutoff. Here the day is made again without a test period, in a lake of
+its own inside the lake, as if the evaluated day were the one before: places of the vocabulary stay, and the base starts
+from the weights that were evaluated. Nothing is chosen here, and nothing is left to measure it by.
 """
 
 from datetime import date, timedelta
@@ -32,7 +32,7 @@ def refit(lake: Lake, config: Config, ds: date) -> None:
 
     Raises MissingTableError before `evaluate`, and GateError for a day that is held back.
     """
-    again = refit_lake(lake)
+    again = refit_lake(lake, ds)
     remove(again.root)
     if not config.publishing.refit:
         return
@@ -52,6 +52,7 @@ def refit(lake: Lake, config: Config, ds: date) -> None:
     if DIVSPA in models:
         augment(again, config, ds)
         train_divspa(again, with_training(config, {"epochs": best_epoch(lake, ds, DIVSPA) + 1}), ds)
+    remove(again.path(CLICKS))  # the whole log once more, which nobody reads from here
 
 
 def without_test(lake: Lake, config: Config, ds: date) -> Config:
@@ -62,7 +63,7 @@ def without_test(lake: Lake, config: Config, ds: date) -> Config:
     time = {"time": "clicked_at"} if config.clicks.has_times else {"time": "unix_micros(clicked_at)"}
     log: dict[str, Any] = {"path": lake.path(CLICKS), "format": "delta", "user": "user_id", "item": "item_id", **time}
     log |= {"time_unit": "timestamp" if config.clicks.has_times else "order", "positive": f"ds <= '{ds}'"}
-    log |= {"earliest": config.clicks.earliest, "latest": config.clicks.latest}
+    log |= {"earliest": config.clicks.earliest, "latest": config.clicks.latest, "null_values": ()}
     if config.clicks.is_weighted:
         log["weight"] = "weight"
     off = dict.fromkeys(name for name in FeatureGates.model_fields if name.startswith(("max_", "min_matched_")))

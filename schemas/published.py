@@ -15,7 +15,7 @@ PUBLISHED = Table(
         Column("action", "STRING", "publish, or rollback: a return to what an earlier row named"),
         Column("version", "STRING", "Hash of the day and of all that the row names"),
         Column("tables", "MAP<STRING, BIGINT>", "Delta version of each table at which the day is to be read"),
-        Column("models", "MAP<STRING, STRING>", "model_version of each model of the day"),
+        Column("models", "MAP<STRING, STRING>", "model_version of each model of the day, of `refit` where that ran"),
         Column("checkpoints", "MAP<STRING, STRING>", "Folder of each model's checkpoint, relative to the lake"),
         Column("serving", "STRING", "Folder of the serving bundle, relative to the lake", nullable=True),
         Column("settings_hash", "STRING", "Hash of the whole configuration"),

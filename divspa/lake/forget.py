@@ -18,7 +18,7 @@ from divspa.lake.conflicts import retried
 from divspa.lake.delta_log import forget_older_entries
 from divspa.lake.event_logs import event_logs_before
 from divspa.lake.maintain import held_tables, vacuum
-from divspa.lake.refitted import refit_lake
+from divspa.lake.refitted import refit_lakes
 from divspa.lake.tables import Lake
 from divspa.storage import listed, locate, read_file, remove, size_of
 from schemas import JOB_RUNS, TABLES, TRAINING_RUNS, VOCABULARY, Table
@@ -31,6 +31,7 @@ NAMED_A_PERSON = "not kept: it may have named a person who was forgotten"
 BY_COLUMN = {"user_id": "t.user_id = s.user_id", "user_key": "t.user_key = s.user_key", "row": "t.row RLIKE s.in_json"}
 IN_VOCABULARY = "t.field = 'user_id' AND t.value = s.user_id"
 IN_ERRORS = "t.error RLIKE s.word"
+MODEL = ("ds", "model", "model_version")
 
 
 @dataclass
@@ -64,8 +65,8 @@ def forget(lake: Lake, config: Config, user: str, *, vacuum_now: bool) -> Forgot
     done.reports = [path for path in _reports(lake) if _named_in(read_file(path).decode(errors="replace"), user)]
     logs = event_logs_before(lake, config.event_log, date.max)
     done.event_logs = [path for path in logs if any(_in_log(file, user.encode()) for file in _files(path))]
-    # The lake of `refit` is made anew from this one; files of trials are left by a killed `tune` alone.
-    for path in [*done.reports, *done.event_logs, refit_lake(lake).root, f"{lake.root}/tuning"]:
+    # What `refit` read can be made anew from this lake; files of trials are left by a killed `tune` alone.
+    for path in [*done.reports, *done.event_logs, *_read_by_refit(lake), f"{lake.root}/tuning"]:
         remove(path)
     for name, count in done.rows.items():
         lake.traffic.wrote(name, lake.version(TABLES[name]), {}, count)
@@ -116,8 +117,17 @@ def _models_that_learned(lake: Lake, user: str) -> list[str]:
     known = [day[0] for day in days if day is not None and day[0] is not None]
     if not known or TRAINING_RUNS.name not in held:
         return []
-    runs = lake.read(TRAINING_RUNS).where(F.col("ds") >= F.lit(min(known))).select("ds", "model", "model_version")
-    return [f"{ds} {model} {version}" for ds, model, version in sorted(runs.collect())]
+    runs = lake.read(TRAINING_RUNS).where(F.col("ds") >= F.lit(min(known)))
+    for ds, again in refit_lakes(lake).items():
+        if ds >= min(known) and again.exists(TRAINING_RUNS):
+            runs = runs.unionByName(again.read(TRAINING_RUNS).where(F.col("ds") == F.lit(ds)))
+    return [f"{ds} {model} {version}" for ds, model, version in sorted(runs.select(*MODEL).collect())]
+
+
+def _read_by_refit(lake: Lake) -> list[str]:
+    """The tables that tell of users, in the lakes of `refit`."""
+    tables = [table for table in TABLES.values() if _condition(table)]
+    return [again.path(table) for again in refit_lakes(lake).values() for table in tables]
 
 
 def _reports(lake: Lake) -> Iterator[str]:

@@ -27,7 +27,7 @@ KEPT = (CLICKS, CLICKS_QUARANTINE)
 # Training divides these among its processes by row group, so a day's files are left as they were written.
 READ_IN_PARTS = (EXAMPLES, AUGMENTED_POSITIVES)
 SCHEME = "^[a-z0-9]+:/*"
-FOLDERS = ("checkpoints", "reports", "serving")
+FOLDERS = ("checkpoints", "reports", "serving", "refit")
 
 
 @dataclass(frozen=True)
@@ -199,11 +199,11 @@ def _spelled_alike(url: str) -> str:
 
 
 def days_before(root: str, oldest: date) -> list[str]:
-    """The folders of checkpoints, reports and serving files of earlier days."""
+    """The folders of checkpoints, reports, serving files and `refit` of earlier days."""
     found = []
     for folder in FOLDERS:
         for entry in listed(f"{root}/{folder}"):
-            day = re.fullmatch(r"ds=(\d{4}-\d{2}-\d{2})", entry.name)
+            day = re.fullmatch(r"(?:ds=)?(\d{4}-\d{2}-\d{2})", entry.name)
             if day and date.fromisoformat(day[1]) < oldest:
                 found.append(f"{root}/{folder}/{entry.name}")
     return found

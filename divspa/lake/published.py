@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, date, datetime
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from divspa.config import Config
 from divspa.errors import MissingTableError
 from divspa.lake.delta_log import oldest_version
+from divspa.lake.refitted import folder_of, refit_lake
 from divspa.lake.tables import Lake
 from divspa.settings import fingerprint
 from divspa.storage import size_of
@@ -78,11 +79,9 @@ def publish_day(lake: Lake, config: Config, ds: date, serving: str | None) -> Ve
     """
     for table in NEEDED:
         lake.read_day(table, ds)
-    runs = lake.read_day(TRAINING_RUNS, ds).select("model", "model_version", "checkpoint").collect()
     belongs = {
         "tables": {name: lake.version(table) for name, table in TABLES.items() if _belongs(lake, table)},
-        "models": {row["model"]: row["model_version"] for row in runs},
-        "checkpoints": {row["model"]: row["checkpoint"] for row in runs if row["checkpoint"]},
+        **_models(lake, ds),
         "serving": serving,
     }
     named = fingerprint(str(ds), json.dumps(belongs, sort_keys=True))
@@ -137,6 +136,24 @@ def _before(known: list[Version]) -> list[Version]:
     first_time = [each for each in known if each.action == PUBLISH]
     place = max((n for n, each in enumerate(first_time) if each.version == known[-1].version), default=0)
     return first_time[place - 1 : place] if place else []
+
+
+def _models(lake: Lake, ds: date) -> dict[str, dict[str, str]]:
+    """Versions and checkpoints of the day's models: of those that `refit` trained again, as they were then."""
+    runs = {row["model"]: (row["model_version"], row["checkpoint"]) for row in _runs(lake, ds)}
+    again = refit_lake(lake, ds)
+    if again.exists(TRAINING_RUNS):
+        for row in _runs(again, ds):
+            inside = row["checkpoint"] and f"{folder_of(ds)}/{row['checkpoint']}"
+            runs[row["model"]] = row["model_version"], inside
+    return {
+        "models": {model: version for model, (version, _) in runs.items()},
+        "checkpoints": {model: checkpoint for model, (_, checkpoint) in runs.items() if checkpoint},
+    }
+
+
+def _runs(lake: Lake, ds: date) -> list[Row]:
+    return lake.read_day(TRAINING_RUNS, ds).select("model", "model_version", "checkpoint").collect()
 
 
 def _append(lake: Lake, ds: date, named: Mapping[str, Any], action: str) -> Version:

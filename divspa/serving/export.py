@@ -31,7 +31,7 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
     items, and the serving files, of its model with vectors, or the best such. Raises ContractError when embeddings and
     checkpoint are of two models, and GateError for a day that is held back.
     """
-    published, source = Published.of(lake, ds), served_from(lake, refit=config.publishing.refit)
+    published, source = Published.of(lake, ds), served_from(lake, ds, refit=config.publishing.refit)
     items = source.read_day(ITEM_EMBEDDINGS, ds, model=published.tower)
     allowed = allowed_items(items, config.recall.allowed, config.items, ds, "recall.allowed")
     checkpoint = Checkpoint.load(checkpoint_folder(source.root, ds, published.tower))

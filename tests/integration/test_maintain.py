@@ -88,12 +88,14 @@ def test_old_days_go_with_their_files_but_clicks_stay(world: tuple[Lake, int, in
     for ds in (OLD, DAY):
         Path(f"{lake.root}/reports/ds={ds}").mkdir(parents=True)
         Path(f"{lake.root}/checkpoints/ds={ds}/model=divspa").mkdir(parents=True)
+        Path(f"{lake.root}/refit/{ds}/examples").mkdir(parents=True)
     settings = config(keep_days=4).model_copy(update={"lake": lake.root})
     maintain(lake, settings, DAY)
     assert values(lake, ds=OLD) == [] and values(lake) == [3.0]
     assert lake.read_day(CLICKS, OLD).count() == 1
     assert [path.name for path in Path(f"{lake.root}/reports").iterdir()] == [f"ds={DAY}"]
     assert [path.name for path in Path(f"{lake.root}/checkpoints").iterdir()] == [f"ds={DAY}"]
+    assert [path.name for path in Path(f"{lake.root}/refit").iterdir()] == [str(DAY)]
 
 
 # Names as Spark gives them: rolling and single files, ended and not, with an attempt, of several codecs.

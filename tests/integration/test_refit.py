@@ -15,21 +15,26 @@ from divspa.errors import MissingTableError
 from divspa.evaluation.evaluate import evaluate
 from divspa.features.build import build_features
 from divspa.lake.forget import forget
+from divspa.lake.published import published
 from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
+from divspa.models.checkpoint import Checkpoint
 from divspa.refit import refit
 from divspa.serving import Recall
 from divspa.serving.export import export_recall
+from divspa.serving.publish import publish
 from divspa.training.stages import train_base, train_divspa
 
 DAY = date(2024, 1, 14)
 NEW = {f"new {number}" for number in range(5)}
+REFIT = f"refit/{DAY}/"
 
 
 def config(log: str, *, refit: bool) -> Config:
+    clicks = {"path": log, "user": "user", "item": "item", "time": "time", "weight": "worth", "null_values": []}
     return Config.model_validate(
         {
-            "clicks": {"path": log, "user": "user", "item": "item", "time": "time", "weight": "worth"},
+            "clicks": clicks,
             "split": {"validation_events": 200, "test_share": 0.2},
             "training": {"epochs": 3, "negatives": 20, "learning_rate": 0.01},
             "linear": {"regularisations": [20.0, 200.0], "max_dense_items": 50},
@@ -52,7 +57,8 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> str:
     items = [f"new {fresh[n]}" if late[n] else old for n, old in enumerate(items)]
     times = pd.Timestamp(datetime(2024, 1, 1, tzinfo=UTC)) + pd.to_timedelta(minutes, "min")
     path = str(tmp_path_factory.mktemp("log") / "clicks.parquet")
-    clicks = pd.DataFrame({"user": users, "item": items, "time": times, "worth": 1.0 + users % 2})
+    names = ["None" if user == 4 else str(user) for user in users]  # which this log does not take for a null
+    clicks = pd.DataFrame({"user": names, "item": items, "time": times, "worth": 1.0 + users % 2})
     clicks.to_parquet(path, coerce_timestamps="us", allow_truncated_timestamps=True)
     return path
 
@@ -76,32 +82,51 @@ def offered(lake: Lake) -> tuple[set[str], set[str]]:
     return lists, set(bundle.candidates(clicks=["old 2", "new 1", "new 2"], k=30).item_ids)
 
 
+def models_of(lake: Lake, inner: str = "") -> dict[str, str]:
+    """The version of each model that was trained for the day."""
+    return dict(table(lake, "training_runs", inner).select("model", "model_version").iter_rows())
+
+
+def named(lake: Lake, settings: Config) -> dict[str, str]:
+    """The models that `published` names, the lists' own among them, each with its checkpoint."""
+    publish(lake, settings, DAY)
+    version = published(lake)
+    assert version is not None
+    assert set(table(lake, "recall_u2i")["model_version"]) == {version.models["divspa"]}
+    held = {model: Checkpoint.load(f"{lake.root}/{path}").version for model, path in version.checkpoints.items()}
+    assert held == {model: version.models[model] for model in ("youtube_dnn", "divspa")}
+    return dict(version.models)
+
+
 def test_what_is_served_knows_the_newest_items_only_where_it_was_trained_again(day: Lake, log: str) -> None:
-    refit(day, config(log, refit=False), DAY)
+    without, settings = config(log, refit=False), config(log, refit=True)
+    refit(day, without, DAY)
     assert not Path(f"{day.root}/refit").exists()
-    export_recall(day, config(log, refit=False), DAY)
+    export_recall(day, without, DAY)
     lists, served = offered(day)
     assert not NEW & lists and not NEW & served
+    assert named(day, without) == models_of(day)
     with pytest.raises(MissingTableError):
-        export_recall(day, config(log, refit=True), DAY)
-    refit(day, config(log, refit=True), DAY)
-    export_recall(day, config(log, refit=True), DAY)
+        export_recall(day, settings, DAY)
+    beside = Path(f"{day.root}/refit/2024-01-13/examples")
+    beside.mkdir(parents=True)
+    refit(day, settings, DAY)
+    assert beside.exists(), "another day, which may run at the same time"
+    export_recall(day, settings, DAY)
     lists, served = offered(day)
     assert lists >= NEW and NEW & served, "served to those whose kind clicked them"
-    again = table(day, "training_runs", "refit/").rows_by_key("model", named=True, unique=True)
-    assert set(table(day, "recall_u2i")["model_version"]) == {again["divspa"]["model_version"]}
-    evaluated = table(day, "training_runs").rows_by_key("model", named=True, unique=True)
-    assert again["divspa"]["model_version"] != evaluated["divspa"]["model_version"]
+    assert named(day, settings) == models_of(day, REFIT)
+    assert models_of(day)["divspa"] != models_of(day, REFIT)["divspa"]
 
 
 def test_every_click_is_learned_from_and_nothing_moves_its_place(day: Lake, log: str) -> None:
-    examples, clicks = table(day, "examples", "refit/"), table(day, "clicks")
+    examples, clicks = table(day, "examples", REFIT), table(day, "clicks")
     assert set(examples["split"]) == {"train"}
     assert examples.height == clicks.select("user_id", "item_id").unique().height, "the first click on each item"
     assert examples["weight"].unique().sort().to_list() == [1.0, 2.0]
-    before, after = (table(day, "vocabulary", inner).select("field", "value", "index") for inner in ("", "refit/"))
+    before, after = (table(day, "vocabulary", inner).select("field", "value", "index") for inner in ("", REFIT))
     assert before.join(after, ["field", "value", "index"], "anti").is_empty() and after.height > before.height
-    runs = table(day, "training_runs", "refit/").rows_by_key("model", named=True, unique=True)
+    runs = table(day, "training_runs", REFIT).rows_by_key("model", named=True, unique=True)
     evaluated = table(day, "training_runs").rows_by_key("model", named=True, unique=True)
     base, base_before = runs["youtube_dnn"]["losses"], evaluated["youtube_dnn"]["losses"]
     assert len(base) == 2 and base[0] < base_before[0], "from the weights that were evaluated"
@@ -109,7 +134,14 @@ def test_every_click_is_learned_from_and_nothing_moves_its_place(day: Lake, log:
     assert len(runs["linear"]["scores"]) <= 1, "its regularisation was chosen already"
 
 
-def test_forgetting_takes_it_away(day: Lake, log: str) -> None:
-    assert Path(f"{day.root}/refit").exists()
-    forget(day, config(log, refit=True).model_copy(update={"lake": day.root}), "3", vacuum_now=False)
-    assert not Path(f"{day.root}/refit").exists()
+def test_again_gives_the_same_and_forgetting_leaves_the_models_alone(day: Lake, log: str) -> None:
+    versions = models_of(day, REFIT)
+    refit(day, config(log, refit=True), DAY)
+    assert models_of(day, REFIT) == versions
+    settings = config(log, refit=True).model_copy(update={"lake": day.root})
+    done = forget(day, settings, "3", vacuum_now=False)
+    learned = [*models_of(day).items(), *versions.items()]
+    assert sorted(done.models) == sorted(f"{DAY} {model} {version}" for model, version in learned)
+    left = {entry.name for entry in Path(f"{day.root}/{REFIT}").iterdir()}
+    of_items = {"item_embeddings", "item_features", "item_neighbours"}
+    assert left == of_items | {"checkpoints", "training_runs", "feature_gates", "augmentation_summary"}
