@@ -58,17 +58,20 @@ def unpacked(column: pa.Array, dtype: type) -> Lists:
 
 
 def whole_groups(batches: Iterable[pa.RecordBatch], column: str) -> Iterator[pa.RecordBatch]:
-    """Cut batches sorted by a BIGINT column anew, so that rows of one value are never in two batches."""
-    waiting: pa.RecordBatch | None = None
+    """Cut a stream that is sorted by a BIGINT column anew, so that no value is divided; one value's rows may wait."""
+    waiting: list[pa.RecordBatch] = []
     for batch in filter(len, batches):
-        joined = batch if waiting is None else joined_batch([waiting, batch])
-        values_N = joined[column].to_numpy()
-        last = int(np.searchsorted(values_N, values_N[-1]))
-        waiting = joined.slice(last)
-        if last:
-            yield joined.slice(0, last)
-    if waiting is not None:
-        yield waiting
+        keys = batch.column(column).to_numpy()
+        last_starts = int(np.searchsorted(keys, keys[-1]))
+        if last_starts or (waiting and waiting[-1].column(column)[0].as_py() != keys[-1]):
+            yield from _joined([*waiting, batch.slice(0, last_starts)])
+            waiting = []
+        waiting.append(batch.slice(last_starts))
+    yield from _joined(waiting)
+
+
+def _joined(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    return pa.Table.from_batches(parts).combine_chunks().to_batches() if parts else []
 
 
 def joined_batch(batches: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -1,30 +1,8 @@
 """What was known of each user strictly before a moment: one pass over sorted Arrow batches, without Spark."""
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
-import pyarrow as pa
 
 from schemas.vocabulary import FIRST_INDEX
-
-
-def whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Cut a stream that is sorted by user_key anew, so that no user is divided; only one user's rows may wait."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        keys = batch.column("user_key").to_numpy()
-        last_starts = int(np.searchsorted(keys, keys[-1]))
-        if last_starts or (waiting and waiting[-1].column("user_key")[0].as_py() != keys[-1]):
-            yield from _joined([*waiting, batch.slice(0, last_starts)])
-            waiting = []
-        waiting.append(batch.slice(last_starts))
-    yield from _joined(waiting)
-
-
-def _joined(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    return pa.Table.from_batches(parts).combine_chunks().to_batches() if parts else []
 
 
 class Timeline:

@@ -8,9 +8,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from divspa.arrow import list_column
+from divspa.arrow import list_column, whole_groups
 from divspa.config import Config
-from divspa.encoding.timeline import Timeline, first_of_each, strongest_of, whole_users
+from divspa.encoding.timeline import Timeline, first_of_each, strongest_of
 from divspa.features.settings import ClickLog, FeatureField
 from divspa.features.split import HeldOutUsers
 from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
@@ -127,7 +127,7 @@ def _by_user(
     shared = timeline.sparkSession.sparkContext.broadcast(shape)
 
     def answer(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for rows in whole_users(batches):
+        for rows in whole_groups(batches, "user_key"):
             yield from rows_of(Users(rows), shared.value)
 
     return timeline.mapInArrow(answer, schema)

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from divspa.encoding.timeline import whole_users
+from divspa.arrow import whole_groups
 from divspa.features import examples
 from divspa.features.examples import Shape, Users, example_rows, state_rows
 
@@ -95,7 +95,7 @@ def expected_examples(rows: list[dict], first_only: bool) -> list[dict]:
 
 def run(rows_of, rows: list[dict], cuts: list[int], first_only: bool) -> list[dict]:
     shape = Shape(LENGTH, WIDTH, first_only, ((TASTES, CODES),))
-    found = [out for part in whole_users(batches(rows, cuts)) for out in rows_of(Users(part), shape)]
+    found = [out for part in whole_groups(batches(rows, cuts), "user_key") for out in rows_of(Users(part), shape)]
     dicts = [row for batch in found for row in batch.to_pylist()]
     return [row | {k: int(v.timestamp() * 1e6 + 0.5) for k, v in row.items() if k == "clicked_at"} for row in dicts]
 
@@ -136,7 +136,7 @@ def test_a_user_of_a_million_clicks_half_of_them_on_one_item() -> None:
     whole = pa.RecordBatch.from_arrays(clicks, version.schema.names)
     parts = [version, *(whole.slice(start, 10_000) for start in range(0, count, 10_000))]
     shape = Shape(50, WIDTH, first_only=True, sequences=())
-    (user,) = whole_users(parts)
+    (user,) = whole_groups(parts, "user_key")
     blocks = list(example_rows(Users(user), shape))
     assert max(block.num_rows for block in blocks) <= examples.BLOCK
     assert sum(block.num_rows for block in blocks) == count // 2 + 1
