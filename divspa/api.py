@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -245,11 +244,10 @@ def run(config: Config, ds: date | str, *, first: str | None = None, last: str |
     from divspa.lake.tables import Lake
     from divspa.pipeline import run_stages
 
-    lake = config.lake if "://" in config.lake else str(Path(config.lake).expanduser().resolve())
     day = ds if isinstance(ds, date) else _day(ds)
-    config = with_sizes(config.model_copy(update={"lake": lake}), [day])
+    config = with_sizes(config.with_whole_lake(), [day])
     spark = spark_session(config.spark, paths=config.paths, event_log=config.event_log)
-    return run_stages(Lake(spark, lake), config, day, first, last)
+    return run_stages(Lake(spark, config.lake), config, day, first, last)
 
 
 def _day(text: str) -> date:

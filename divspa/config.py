@@ -67,6 +67,15 @@ class Config(Section):
         """How many items of each model's list are fused: at least as many as a published list has."""
         return max(self.publishing.depth, self.recall.items_per_user)
 
+    def with_training(self, **settings: Any) -> "Config":
+        """The same with other settings of the training."""
+        return self.model_copy(update={"training": self.training.model_copy(update=settings)})
+
+    def with_whole_lake(self) -> "Config":
+        """The same with the lake's path as a whole, whatever folder one works in; a URL stays."""
+        lake = self.lake if "://" in self.lake else str(Path(self.lake).expanduser().resolve())
+        return self.model_copy(update={"lake": lake})
+
     @property
     def learning_rates(self) -> tuple[float, ...]:
         """What the base is trained with in turn; of several that one is kept which ranks held-out clicks best."""

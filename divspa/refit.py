@@ -42,8 +42,8 @@ def refit(lake: Lake, config: Config, ds: date) -> None:
     as_of_the_day_before(lake, again, config.model.name, ds)
     build_features(again, config, ds)
     if models - {LINEAR}:
-        passes = {"start": "previous", "epochs": config.publishing.refit_passes}
-        train_base(again, with_training(config, passes), ds)
+        passes = config.publishing.refit_passes  # to the last: nothing is held out to stop by
+        train_base(again, config.with_training(start="previous", epochs=passes, patience=0), ds)
     taught_by = tables_of(chosen_ways(config.divspa).values()) if DIVSPA in models else {}
     if LINEAR in models or ITEM_NEIGHBOURS.name in taught_by:
         regularisation = config.linear.regularisations[best_epoch(lake, ds, LINEAR)]
@@ -51,7 +51,7 @@ def refit(lake: Lake, config: Config, ds: date) -> None:
         train_linear(again, config.model_copy(update={"linear": linear}), ds)
     if DIVSPA in models:
         augment(again, config, ds)
-        train_divspa(again, with_training(config, {"epochs": best_epoch(lake, ds, DIVSPA) + 1}), ds)
+        train_divspa(again, config.with_training(epochs=best_epoch(lake, ds, DIVSPA) + 1, patience=0), ds)
     remove(again.path(CLICKS))  # the whole log once more, which nobody reads from here
 
 
@@ -75,11 +75,6 @@ def without_test(lake: Lake, config: Config, ds: date) -> Config:
         "features": config.features.model_copy(update=features),
     }
     return config.model_copy(update=changed)
-
-
-def with_training(config: Config, settings: dict[str, Any]) -> Config:
-    """The configuration with some settings of the training, which runs to its end: nothing is held out to stop by."""
-    return config.model_copy(update={"training": config.training.model_copy(update={**settings, "patience": 0})})
 
 
 def as_of_the_day_before(lake: Lake, again: Lake, base: str, ds: date) -> None:

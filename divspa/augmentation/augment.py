@@ -60,10 +60,16 @@ def augment_pairs(pairs: DataFrame, candidates: Gathered, draws: Draws) -> DataF
         return augment_batches(batches, catalogue.value, draws)
 
     own = [name for name in PAIR if name in pairs.columns]
-    schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.select(own).schema)
-    schema += ", draw int, sampled_item_ids array<string>, sampled_item_indices array<int>"
+    schema = (
+        columns_of(pairs.select(own)) + ", draw int, sampled_item_ids array<string>, sampled_item_indices array<int>"
+    )
     schema += ", sampled_scores array<float>, sampled_weights array<float>, sampled_sources array<string>"
     return after_their_users(pairs.select("user_key", *own), candidates).mapInArrow(augment_sorted, schema)
+
+
+def columns_of(rows: DataFrame) -> str:
+    """The columns of rows as a Spark schema in text, to which others may be added."""
+    return ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in rows.schema)
 
 
 def tally_pairs(pairs: DataFrame, candidates: Gathered, draws: Draws) -> Tally:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from divspa.cli.options import AsJson, ConfigFile, Day, Overrides, day_of, session_for
-from divspa.config import load_config
+from divspa.config import Config, load_config
 from divspa.errors import ConfigError
 from divspa.progress import console, step
 
@@ -57,13 +57,17 @@ def show_config(
     config = load_config(check, overrides or [])
     require_known_names(config)
     if data:
-        day = day_of(ds) if ds else date.today()
-        with session_for(config, day) as spark:
-            from divspa.inspection.check import check_data
-
-            for subject, told in check_data(spark, config, day):
-                typer.echo(f"{subject}: {told}")
+        check_inputs(config, day_of(ds) if ds else date.today())
     typer.echo(f"{check}: no problem found")
+
+
+def check_inputs(config: Config, ds: date) -> None:
+    """Print what headers and a sample of the inputs hold. Raises InputError and ConfigError as a run would."""
+    with session_for(config, ds) as spark:
+        from divspa.inspection.check import check_data
+
+        for subject, told in check_data(spark, config, ds):
+            typer.echo(f"{subject}: {told}")
 
 
 def inspect(

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from divspa.cli.data import generated_log
+from divspa.cli.data import check_inputs, generated_log
 from divspa.cli.options import (
     AsJson,
     ConfigFile,
@@ -21,7 +21,6 @@ from divspa.cli.options import (
     days_of,
     lake_of,
     results_alone_on_stdout,
-    session_for,
     shipped,
 )
 from divspa.cli.summary import channels_of, comparisons_of, models_of, show_summary
@@ -115,11 +114,7 @@ def check_before(config: Config, days: date | list[date], first: str | None, las
     require_known_names(config)
     days = days if isinstance(days, list) else [days]
     typer.echo(f"room: {require_room(config, days)}")
-    with session_for(config, days[-1]) as spark:
-        from divspa.inspection.check import check_data
-
-        for subject, told in check_data(spark, config, days[-1]):
-            typer.echo(f"{subject}: {told}")
+    check_inputs(config, days[-1])
     typer.echo("no problem found")
 
 

@@ -69,7 +69,7 @@ def session_for(config: Config, ds: date) -> Iterator[Any]:
 @contextmanager
 def lake_of(config: Config, *, log_events: bool = True) -> Iterator[tuple[Any, Config]]:
     """The lake in a Spark session, which ends with the work unless that fails, and the settings with its whole path."""
-    config = config.model_copy(update={"lake": _absolute(config.lake)})
+    config = config.with_whole_lake()
     with step("starting Spark"):
         from divspa.lake.session import spark_session
         from divspa.lake.tables import Lake
@@ -78,10 +78,6 @@ def lake_of(config: Config, *, log_events: bool = True) -> Iterator[tuple[Any, C
         lake = Lake(spark_session(config.spark, paths=config.paths, event_log=event_log), config.lake)
     yield lake, config
     lake.spark.stop()
-
-
-def _absolute(lake: str) -> str:
-    return lake if "://" in lake else str(Path(lake).expanduser().resolve())
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
 
 from divspa.lake.published import published
@@ -99,6 +99,5 @@ def _labels(labels: Mapping[str, str]) -> str:
     return ",".join(f'{key}="{value.translate(ESCAPES)}"' for key, value in labels.items())
 
 
-def _rows(lake: Lake, table: Table, where: Column) -> Iterable:
-    rows: DataFrame | None = lake.read(table).where(where) if lake.exists(table) else None
-    return [] if rows is None else rows.collect()
+def _rows(lake: Lake, table: Table, where: Column) -> list[Row]:
+    return lake.read(table).where(where).collect() if lake.exists(table) else []

@@ -12,6 +12,7 @@ from divspa.features.settings import Split
 TRAINED_FOR_EACH_HELD_OUT = 20
 # Of the users who came last, and never of less than their newest half, at most this share is held out.
 MOST_HELD_OUT = 0.5
+HASHES = 1 << 20
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -78,8 +79,12 @@ class Span:
         return cls(users, trained, most, train, test, instants, newest)
 
     def validation_share(self, events: int) -> float:
-        """The share of the users to hold out for about so many validation events."""
-        return validation_share(self.train_clicks, self.train_instants, self.trained_users, events)
+        """The share of the users to hold out for about so many validation events: one of 20 training clicks at most.
+
+        A user's last instant is taken to hold as many clicks as instants do on average: baskets hold many.
+        """
+        held_out_each = self.train_clicks / self.train_instants
+        return min(events, self.train_clicks / TRAINED_FOR_EACH_HELD_OUT) / held_out_each / self.trained_users
 
 
 @dataclass(frozen=True)
@@ -106,23 +111,9 @@ class HeldOutUsers:
         return cls(share / newest, since)
 
     def chosen(self) -> Column:
-        """Whether the rows of a user's last instant, at `clicked_at`, are held out."""
-        chosen = chosen_for_validation(self.share)
+        """Whether the rows of a user's last instant, at `clicked_at`, are held out: by a hash of user_key."""
+        chosen = F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(HASHES)) < self.share * HASHES
         return chosen if self.since is None else chosen & (F.col("clicked_at") >= F.lit(self.since))
-
-
-def validation_share(train_clicks: int, train_instants: int, trained_users: int, events: int) -> float:
-    """The share of the users whose last training clicks are held out: one for every 20 training clicks at most.
-
-    A user's last instant is taken to hold as many clicks as instants do on average: baskets hold many.
-    """
-    held_out_each = train_clicks / train_instants
-    return min(events, train_clicks / TRAINED_FOR_EACH_HELD_OUT) / held_out_each / trained_users
-
-
-def chosen_for_validation(share: float) -> Column:
-    """Whether a user, by user_key, is in a hashed sample of about this share of all."""
-    return F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(1 << 20)) < share * (1 << 20)
 
 
 def _with_user_cutoff(clicks: DataFrame, split: Split) -> DataFrame:

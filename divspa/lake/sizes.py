@@ -70,7 +70,7 @@ def require_room(config: Config, days: Sequence[date]) -> str:
     told = f"a day takes about {wanted / GB:.1f} GB"
     if "://" in config.lake:
         return told
-    folder = Path(config.lake).expanduser().resolve()
+    folder = Path(config.with_whole_lake().lake)
     free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
     if free < wanted:
         raise InputError(

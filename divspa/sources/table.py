@@ -217,23 +217,16 @@ def _meant(
     everything = F.struct(*map(column, kinds)).alias(INPUT)
     scope = rows.select(everything, problem.alias(OWN + PROBLEM), as_read.alias(OWN + RAW))
     for name, want in wanted.items():
-        add = _by_name if want.text in uses[name] else _by_expression
-        scope = add(scope, kinds, source, name, want, uses[name], types)
+        if want.text in uses[name]:
+            scope = _by_name(scope, source, name, want, uses[name][want.text])
+        else:
+            scope = _by_expression(scope, kinds, source, name, want, uses[name], types)
     names = [*wanted, *map(failed, wanted), PROBLEM, RAW]
     return scope.select(*(F.col(f"`{OWN}{name}`").alias(name) for name in names))
 
 
-def _by_name(
-    scope: DataFrame,
-    kinds: Mapping[str, ColumnKind],
-    source: Source,
-    name: str,
-    want: Wanted,
-    own: Mapping[str, str],
-    types: Mapping[str, T.DataType],
-) -> DataFrame:
-    """Add a wanted column that is a column of the input."""
-    found = own[want.text]
+def _by_name(scope: DataFrame, source: Source, name: str, want: Wanted, found: str) -> DataFrame:
+    """Add a wanted column that is the column `found` of the input."""
     value = _converted(F.col(INPUT).getField(found), _type_of(scope, found), source, want)
     return scope.withColumns({OWN + name: value, OWN + failed(name): F.lit(False)})
 

@@ -66,12 +66,7 @@ def with_rate(lake: Lake, config: Config, ds: date) -> Config:
     if len(config.learning_rates) > 1:
         (row,) = lake.read_day(TRAINING_RUNS, ds, model=config.model.name).select("settings").collect()
         rate = json.loads(row.settings)["training"]["learning_rate"]
-    return at_this_rate(config, rate)
-
-
-def at_this_rate(config: Config, rate: float) -> Config:
-    """The configuration with a learning rate in the place of what is to be chosen."""
-    return config.model_copy(update={"training": config.training.model_copy(update={"learning_rate": rate})})
+    return config.with_training(learning_rate=rate)
 
 
 def _told(scores: Mapping[float, float], best: float, criterion: str) -> str:

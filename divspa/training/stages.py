@@ -20,7 +20,7 @@ from divspa.settings import fingerprint
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.fit import Job
 from divspa.training.launch import launch
-from divspa.training.rates import at_this_rate, best_of
+from divspa.training.rates import best_of
 from divspa.training.tracking import TrainedModel, require_tracking, track
 from divspa.training.validation import Validation
 from schemas import (
@@ -98,7 +98,7 @@ def _train_and_publish(
     run = (
         trained.model_version,
         trained.checkpoint,
-        at_this_rate(config, kept.rate).model_dump_json(),
+        config.with_training(learning_rate=kept.rate).model_dump_json(),
         trained.versions,
         progress.losses,
         progress.scores,

@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.arrow import list_column
-from divspa.augmentation.augment import PAIRS_PER_TASK, after_their_users
+from divspa.augmentation.augment import PAIRS_PER_TASK, after_their_users, columns_of
 from divspa.augmentation.candidates import Gathered, gathered
 from divspa.augmentation.inputs import read_inputs
 from divspa.augmentation.pairs import Draws, sample_pairs, with_candidates
@@ -98,7 +98,7 @@ def draw_positives(
                 yield pa.RecordBatch.from_arrays(columns, names)
 
     names = [*KEPT, "sampled_item_indices", "sampled_weights", "drawing"]
-    schema = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in pairs.select(KEPT).schema)
+    schema = columns_of(pairs.select(KEPT))
     schema += ", sampled_item_indices array<int>, sampled_weights array<float>, drawing int"
     chosen = pairs.where(sample.round() < len(sample.rounds)).select("user_key", *KEPT)
     return after_their_users(chosen, candidates).mapInArrow(draw, schema).withColumn("round", sample.round())
