@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pyarrow import fs
 
@@ -95,9 +95,10 @@ def listed(path: str, *, recursive: bool = False) -> list[Entry]:
 
 
 def locate(url: str) -> tuple[fs.FileSystem, str]:
-    """The Arrow file system of a URL or path, and the path in it."""
+    """The Arrow file system of a URL or path, also one of the working folder, and the path in it."""
     if not is_s3(url):
-        return fs.FileSystem.from_uri(url)
+        has_scheme = re.match("[a-z][a-z0-9+.-]*:", url)
+        return fs.FileSystem.from_uri(url if has_scheme else str(Path(url).absolute()))
     path = re.sub("^s3a?://", "", url)
     return _s3_files(S3.of_environment(), path.partition("/")[0]), path
 
