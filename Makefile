@@ -1,7 +1,7 @@
 # The daily commands; `make install` first.
 PYTHON = .venv/bin/python
 
-.PHONY: install check unit test tables demo
+.PHONY: install check unit test tables site demo
 
 install:
 	pip install uv
@@ -22,6 +22,12 @@ test:
 
 tables:
 	.venv/bin/divspa tables --out docs
+
+site:
+	pip install uv
+	uv venv --allow-existing --python 3.11 .venv-docs
+	uv pip sync --python .venv-docs/bin/python requirements-docs.lock
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 demo:
 	.venv/bin/divspa demo

@@ -43,13 +43,13 @@ def augment(
     """More positives for every pair, from the embeddings of any model (Section 3.2).
 
     `pairs`: user_id, item_id; what the model has learned from, repeats count once. `users`: user_id, vector
-    ARRAY<FLOAT>. `items`: item_id, vector. Vectors of both sides have one length D, and s(u, v) is their inner product.
+    `ARRAY<FLOAT>`. `items`: item_id, vector. Vectors have one length D; s(u, v) is their inner product.
     Of `settings` the ways that read no other table may be given: u2i, i2i, u2u2i, random; beta, mixup, weights and
     start are of the training that follows. An item's popularity is its pairs. The catalogue, O(items * D) bytes, is
     broadcast. All three are read more than once: give tables or persisted frames.
 
     Returns one row a pair and draw, computed once: user_id, item_id, draw and, of equal length (0 where there was
-    nothing to add), sampled_item_ids ARRAY<STRING>, sampled_scores (s(u, v)), sampled_weights (of Eq. 3, without beta)
+    nothing to add), sampled_item_ids `ARRAY<STRING>`, sampled_scores (s(u, v)), sampled_weights (Eq. 3 without beta)
     and sampled_sources (the ways that found the item, joined by +). Pairs whose user or item has no vector are left
     out. The same inputs and seed give the same rows, whatever the partitions.
 

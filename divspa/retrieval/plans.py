@@ -29,9 +29,9 @@ def top_k(
 ) -> DataFrame:
     """The k rows of the index with the largest inner product for each query (Section 3.2).
 
-    `queries`: id BIGINT (unique), vector ARRAY<FLOAT>, optionally exclude ARRAY<INT or BIGINT>, the ids that this
-    query must not get. `index`: id BIGINT (unique), vector ARRAY<FLOAT>. Returns one row a query: id BIGINT,
-    ids ARRAY<BIGINT>, scores ARRAY<FLOAT>, best first, ties by ascending id; shorter than k only if fewer rows exist.
+    `queries`: id BIGINT (unique), vector `ARRAY<FLOAT>`, optionally exclude, an array of ids that this
+    query must not get. `index`: id BIGINT (unique), vector `ARRAY<FLOAT>`. Returns one row a query: id BIGINT,
+    ids `ARRAY<BIGINT>`, scores `ARRAY<FLOAT>`, best first, ties by ascending id; shorter than k if fewer rows exist.
     A zero vector scores 0 against everything. Both inputs are read more than once: give tables or persisted frames.
 
     Raises TrainingError for vectors that are not finite or a recall below the floor, ContractError for nulls, missing

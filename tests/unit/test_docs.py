@@ -1,10 +1,11 @@
-"""The pages say what the code does: every error has its entry, and every link of the README and the pages leads somewhere."""
+"""The pages say what the code does: every error and command has its entry, and the README leads somewhere."""
 
 import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from divspa.cli.app import BENCHES, COMMANDS
 from divspa.errors import DivSPAError
 
 ROOT = Path(__file__).parents[2]
@@ -25,10 +26,10 @@ def wordings(node: ast.expr, tree: ast.Module) -> list[str]:
 
 def assigned(name: str, tree: ast.Module) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.Tuple):
-            for target, value in zip(node.targets[0].elts, node.value.elts, strict=True):
-                if isinstance(target, ast.Name) and target.id == name:
-                    yield value
+        match node:
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=ast.Tuple(elts=values)):
+                named = zip(targets, values, strict=True)
+                yield from (value for target, value in named if isinstance(target, ast.Name) and target.id == name)
 
 
 def messages() -> set[str]:
@@ -37,9 +38,10 @@ def messages() -> set[str]:
     for file in (ROOT / "divspa").rglob("*.py"):
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS and node.args:
-                if node.func.id != "cls" or file.name == "errors.py":
-                    found.update(wordings(node.args[0], tree))
+            match node:
+                case ast.Call(func=ast.Name(id=kind), args=[message, *_]) if kind in KINDS:
+                    if kind != "cls" or file.name == "errors.py":
+                        found.update(wordings(message, tree))
     return found
 
 
@@ -49,3 +51,16 @@ def test_every_error_has_its_entry_and_every_entry_its_error() -> None:
     told = {entry for entry in entries if entry not in ("message", "---")}
     assert sorted(messages() - told) == [], "docs/errors.md lacks these"
     assert sorted(told - messages()) == [], "no code raises these"
+
+
+def test_every_command_has_its_entry() -> None:
+    page = (ROOT / "docs/commands.md").read_text()
+    told = re.findall(r"^\| `divspa ([a-z ]+)` \|", page, re.MULTILINE)
+    assert sorted(told) == sorted([*COMMANDS, *(f"bench {name}" for name in BENCHES)])
+
+
+def test_what_the_readme_points_to_is_there() -> None:
+    readme = (ROOT / "README.md").read_text()
+    targets = re.findall(r"\]\(([^)#:]+)\)", readme)
+    assert [target for target in targets if not (ROOT / target).exists()] == [] and len(targets) > 10
+    assert len(readme.splitlines()) < 100, "one page"

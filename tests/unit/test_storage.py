@@ -36,7 +36,9 @@ def test_small_files_come_and_go(where: str, bucket: str, tmp_path: Path) -> Non
 def test_a_path_may_begin_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_file("ds=2024-01-01/x.bin", b"one")
-    assert (tmp_path / "ds=2024-01-01/x.bin").read_bytes() == b"one" == read_file(f"file://{tmp_path}/ds=2024-01-01/x.bin")
+    assert (
+        (tmp_path / "ds=2024-01-01/x.bin").read_bytes() == b"one" == read_file(f"file://{tmp_path}/ds=2024-01-01/x.bin")
+    )
 
 
 def test_a_bucket_is_never_made(bucket: str) -> None:

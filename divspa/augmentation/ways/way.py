@@ -39,7 +39,7 @@ class Known:
 class Found:
     """The candidates of a way, and the report of its search where it searched.
 
-    `candidates` has id BIGINT (user_key or item_index), ids ARRAY<INT> (item_index), scores ARRAY<FLOAT>, best first.
+    `candidates`, best first: id BIGINT (user_key or item_index), ids `ARRAY<INT>` (item_index), scores `ARRAY<FLOAT>`.
     An item has one row, without itself; of a user's rows the items are pooled, and a null instead of scores asks for
     s(u, v). What the user clicked may stand among them, to be passed over and counted; what may not be added is left
     out.
