@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from divspa.augmentation.settings import DivSPA
 from divspa.errors import ConfigError
-from divspa.evaluation.settings import Evaluation
+from divspa.evaluation.settings import Evaluation, Report
 from divspa.features.settings import RESERVED, Attributes, ClickLog, ColumnField, FeatureField, Features, Split
 from divspa.lake.settings import Maintain, Spark
 from divspa.linear.settings import Linear
@@ -40,6 +40,7 @@ class Config(Section):
     divspa: Annotated[DivSPA, BeforeValidator(lambda given: _spelled_out("divspa", given))] = DivSPA()
     tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
+    report: Report = Report()
     publishing: Publishing = Publishing()
     recall: Recall = Recall()
     maintain: Maintain = Maintain()
@@ -53,8 +54,8 @@ class Config(Section):
 
     @property
     def hash(self) -> str:
-        """Of all that decides what the tables hold; how Spark runs, which may follow from the inputs, does not."""
-        return fingerprint(self.model_dump_json(exclude={"spark"}))
+        """Of all that decides what the tables hold, so not of the report, nor of how Spark runs."""
+        return fingerprint(self.model_dump_json(exclude={"spark", "report"}))
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -104,6 +105,12 @@ class Config(Section):
     def _events_known(self) -> "Config":
         if unknown := sorted(set(self.evaluation.events) - set(self.clicks.kinds)):
             raise ValueError(f"`evaluation.events` names {', '.join(unknown)}, which `clicks.events.weights` does not")
+        return self
+
+    @model_validator(mode="after")
+    def _report_has_items(self) -> "Config":
+        if self.items is None and (self.report.item_name or self.report.item_picture):
+            raise ValueError("`report.item_name` and `report.item_picture` are columns of `items`, which is not given")
         return self
 
     @model_validator(mode="after")

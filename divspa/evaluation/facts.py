@@ -1,20 +1,22 @@
-"""What a report says of a day beside its ranks: the data, the trainings, the augmentation, a few users."""
+"""What a report says of a day beside its ranks: data, trainings, augmentation, the days before, a few users."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pyspark.sql import Row
+from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
 
 from divspa.config import Config
 from divspa.errors import MissingTableError
+from divspa.evaluation.shown import Shown, shown_users
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
-from schemas import AUGMENTATION_SUMMARY, FEATURE_GATES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from schemas import AUGMENTATION_SUMMARY, CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, VOCABULARY, Table
 
-# How many places of a list are shown, and of how many users.
-LISTED, USERS = 10, 3
+# So many of the newest days are told.
+DAYS = 14
 COUNTED = {"users": "users", "train_clicks": "clicks before the cutoff", "test_clicks": "clicks after it"}
 
 
@@ -30,22 +32,23 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A user of the test set by names of items: the newest of the history, all that was clicked, each model's list."""
+class Before:
+    """The days before this one: figures by metric, model and day, the published channel, and drift by field and day."""
 
-    user_id: str
-    history: list[str]
-    clicked: list[str]
-    lists: dict[str, list[str]]
+    metrics: dict[str, dict[str, dict[date, float]]]
+    channels: dict[date, str]
+    drift: dict[str, dict[date, float]]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a report says beside the ranks; `data` has the form of the paper's Table 2."""
+    """What a report says beside the ranks; `data` has the form of the paper's Table 2, `seconds` are of the stages."""
 
     data: dict[str, int]
     trainings: list[Training]
     ways: list[dict[str, Any]]
+    seconds: Mapping[str, float]
+    before: Before
     users: list[Shown]
 
 
@@ -56,7 +59,9 @@ def gather_facts(config: Config, test: TestSet, rankings: list[Ranking], runs: l
     """
     names = "model", "losses", "scores", "best_epoch", "seconds"
     trainings = [Training(*(run[name] for name in names)) for run in runs]
-    return Facts(_data(config, test), trainings, _ways(test.lake, test.ds), _users(test, rankings))
+    users = shown_users(config, test, rankings) if config.report.users else []
+    before = _before(test.lake, test.ds, (f"hr@{test.ks[0]}", f"distinct@{test.diversity_ks[0]}"))
+    return Facts(_data(config, test), trainings, _ways(test.lake, test.ds), _seconds(test), before, users)
 
 
 def _data(config: Config, test: TestSet) -> dict[str, int]:
@@ -78,30 +83,28 @@ def _ways(lake: Lake, ds: date) -> list[dict[str, Any]]:
     return [row.asDict() for row in sorted(rows, key=lambda row: (row["way"] == "all", row["way"]))]
 
 
-def _users(test: TestSet, rankings: list[Ranking]) -> list[Shown]:
-    users = test.shown_S[:USERS].tolist()
-    chosen = F.col("user_key").isin(*users)
-    states = test.lake.read_day(USER_FEATURES, test.ds, as_of="cutoff").where(chosen)
-    rows = states.select("user_key", "user_id", "history", "history_length").collect()
-    asked = dict(test.questions.where(chosen).select("user_key", "asked").collect())
-    pasts = {row["user_key"]: row["history"][: row["history_length"]][-LISTED:] for row in rows}
-    lists = {
-        ranking.model: {user: test.list_of(ranking, user, LISTED).tolist() for user in users} for ranking in rankings
-    }
-    needed = [*pasts.values(), *asked.values(), *(found for of_users in lists.values() for found in of_users.values())]
-    name = _names(test.lake, test.ds, {int(item) for items in needed for item in items})
-    return [
-        Shown(
-            row["user_id"],
-            [name.get(item, "?") for item in pasts[row["user_key"]]],
-            [name[item] for item in asked[row["user_key"]] if item in name],
-            {model: [name[item] for item in found[row["user_key"]]] for model, found in lists.items()},
-        )
-        for row in rows
-    ]
+def _seconds(test: TestSet) -> dict[str, float]:
+    """Of the newest run of each stage of the day, in the order in which they ran."""
+    mine = (F.col("ds") == F.lit(test.ds)) & (F.col("status") == "succeeded")
+    rows = sorted(_rows(test.lake, JOB_RUNS, mine), key=lambda row: row["started_at"])
+    return {row["stage"]: row["seconds"] for row in rows}
 
 
-def _names(lake: Lake, ds: date, items: set[int]) -> dict[int, str]:
-    """The id of each item as the log has it."""
-    wanted = lake.read_day(ITEM_FEATURES, ds).where(F.col("item_index").isin(*items))
-    return dict(wanted.select("item_index", "item_id").collect())
+def _before(lake: Lake, ds: date, metrics: tuple[str, ...]) -> Before:
+    earlier = F.col("ds") < F.lit(ds)
+    figures: dict[str, dict[str, dict[date, float]]] = {metric: {} for metric in metrics}
+    rows = _rows(lake, METRICS, earlier & (F.col("slice") == "all") & F.col("metric").isin(*metrics))
+    days = sorted({row["ds"] for row in rows})[-(DAYS - 1) :]
+    for row in sorted(rows, key=lambda row: row["ds"]):
+        if row["ds"] in days:
+            figures[row["metric"]].setdefault(row["model"], {})[row["ds"]] = row["value"]
+    channels = {row["ds"]: row["channel"] for row in _rows(lake, CHANNELS, earlier & F.col("published"))}
+    drift: dict[str, dict[date, float]] = {}
+    told = F.col("ds").isin(*days, ds) & (F.col("figure") == "drift")
+    for row in sorted(_rows(lake, FEATURE_GATES, told), key=lambda row: row["ds"]):
+        drift.setdefault(row["field"], {})[row["ds"]] = row["value"]
+    return Before(figures, channels, drift)
+
+
+def _rows(lake: Lake, table: Table, where: Column) -> list[Row]:
+    return lake.read(table).where(where).collect() if lake.exists(table) else []

@@ -1,7 +1,5 @@
-"""The HTML report of a day: one self-contained file that can be read in black and white."""
+"""The HTML report of a day: one self-contained file, on a screen or a phone, in colour or black and white."""
 
-import base64
-import io
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -9,17 +7,15 @@ from typing import Any
 
 import jinja2
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
-from divspa.evaluation.facts import LISTED, Facts, Training
+from divspa.evaluation.facts import Facts
+from divspa.evaluation.headline import PARTS, headline
+from divspa.evaluation.plots import Plot, by_popularity, exposure_curves, learning, lines
+from divspa.evaluation.shown import LISTED
 from divspa.storage import write_file
 
 TEMPLATE = Path(__file__).with_name("report.html")
-LINES = ("-", "--", ":", "-.", (0, (1, 5)), (0, (5, 5)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)))
 DIVERSITY = ("distinct", "coverage", "gini", "entropy", "novelty", "distance")
-PARTS = ("head", "torso", "tail", "cold", "few", "some", "many")
 
 
 Rows = list[dict[str, Any]]
@@ -49,22 +45,26 @@ def write_report(
     ks: tuple[int, ...],
 ) -> None:
     """Render metrics, comparisons, facts and plots into one HTML file; `comparisons` and `channels` are rows."""
-    names = [name for k in ks for name in (f"hr@{k}", f"ndcg@{k}")]
     lengths, all_names = tuple(results[0].exposures), results[0].metrics
-    names += [name for k in lengths for name in all_names if name.endswith(f"@{k}") and name.startswith(DIVERSITY)]
-    plots = [
-        _plot("Items shown, from the most to the least shown", lambda axes: _exposure_curves(axes, results)),
-        _plot("Share of the lists by popularity of the item", lambda axes: _tail(axes, results, popularity_N)),
-        _plot("Share of the catalogue in all lists together", lambda axes: _coverage(axes, results)),
-    ]
-    learning = _plot("Score on the split valid after each pass", lambda axes: _learning(axes, facts.trainings))
-    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
-    html = page.render(
+    accurate = [f"{kind}@{k}" for k in ks for kind in ("hr", "ndcg")]
+    diverse = [name for k in lengths for name in all_names if name.endswith(f"@{k}") and name.startswith(DIVERSITY)]
+    base, metrics = facts.trainings[0].model, (f"hr@{ks[0]}", f"ndcg@{ks[0]}", f"distinct@{lengths[0]}")
+    published = next((row["channel"] for row in channels if row["published"]), None)
+    figures = {result.model: result.slices for result in results}
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    html = environment.from_string(TEMPLATE.read_text()).render(
         ds=ds,
+        answers=headline(base, figures, comparisons, channels, facts.seconds, metrics),
         results=results,
-        names=names,
-        plots=plots,
-        learning=learning,
+        accurate=accurate,
+        diverse=diverse,
+        # Models beside each other in the lists: those that a person compares.
+        beside=[name for name in dict.fromkeys((base, "divspa", published)) if name in figures],
+        base=base,
+        published=published,
+        exposure=_exposure(results, popularity_N),
+        learning=learning(facts.trainings),
+        days=_days(facts, results, ds, base, published),
         facts=facts,
         listed=LISTED,
         items=len(popularity_N),
@@ -76,55 +76,31 @@ def write_report(
     write_file(path, html.encode())
 
 
-def _exposure_curves(axes: Axes, results: list[ModelResult]) -> None:
-    k = min(results[0].exposures)
-    for result, line in zip(results, LINES, strict=False):
-        axes.plot(np.sort(result.exposures[k])[::-1] + 0.5, linestyle=line, color="black", label=result.model)
-    axes.set(xscale="log", yscale="log", xlabel="item", ylabel=f"times in a top {k}")
-    axes.legend()
-
-
-def _tail(axes: Axes, results: list[ModelResult], popularity_N: np.ndarray) -> None:
-    """Ten bins of items that hold a tenth of the clicks each, from the head to the tail."""
-    k = min(results[0].exposures)
-    order_N = np.argsort(-popularity_N, kind="stable")
-    cumulative_N = np.cumsum(popularity_N[order_N]) / max(popularity_N.sum(), 1)
-    bin_N = np.minimum((cumulative_N * 10 - 1e-9).astype(int), 9)
-    for result, line in zip(results, LINES, strict=False):
-        shown = np.bincount(bin_N, weights=result.exposures[k][order_N], minlength=10)
-        axes.plot(
-            np.arange(1, 11), shown / max(shown.sum(), 1), linestyle=line, marker="o", color="black", label=result.model
-        )
-    axes.set(xlabel="tenth of the clicks, most popular items first", ylabel=f"share of places in the top {k}")
-    axes.legend()
-
-
-def _coverage(axes: Axes, results: list[ModelResult]) -> None:
+def _exposure(results: list[ModelResult], popularity_N: np.ndarray) -> list[Plot]:
     ks = list(results[0].exposures)
-    for result, line in zip(results, LINES, strict=False):
-        shares = [result.metrics[f"coverage@{k}"] for k in ks]
-        axes.plot(ks, shares, linestyle=line, marker="o", color="black", label=result.model)
-    axes.set(xlabel="k", ylabel="share of the catalogue", ylim=(0, None))
-    axes.legend()
+    shown = {result.model: result.exposures[ks[0]] for result in results}
+    coverage = {result.model: {k: result.metrics[f"coverage@{k}"] for k in ks} for result in results}
+    labels = "k", "share of the catalogue"
+    return [
+        exposure_curves(shown, ks[0]),
+        by_popularity(shown, popularity_N, ks[0]),
+        lines("Share of the catalogue in all lists together", coverage, *labels, from_zero=True),
+    ]
 
 
-def _learning(axes: Axes, trainings: list[Training]) -> None:
-    """The kept pass is the filled mark. Nothing is drawn where nothing is held out."""
-    for training, line in zip(trainings, LINES[1:], strict=False):
-        passes = np.arange(1, len(training.scores) + 1)
-        axes.plot(
-            passes, training.scores, linestyle=line, marker="o", fillstyle="none", color="black", label=training.model
-        )
-        if training.scores:
-            axes.plot(passes[training.best_epoch], training.scores[training.best_epoch], "o", color="black")
-    axes.set(xlabel="pass", ylabel="training.criterion")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
-
-
-def _plot(title: str, draw) -> dict[str, str]:
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    draw(figure.subplots())
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    return {"title": title, "image": base64.b64encode(image.getvalue()).decode()}
+def _days(facts: Facts, results: list[ModelResult], ds: date, base: str, published: str | None) -> list[Plot]:
+    """Quality and drift over the last days; nothing on the first."""
+    plots = []
+    today = {result.model: result.metrics for result in results}
+    channels = sorted(facts.before.channels.items())
+    for metric, before in facts.before.metrics.items():
+        models = [name for name in (base, "divspa") if name in today]
+        values = {name: before.get(name, {}) | {ds: today[name][metric]} for name in models}
+        told = {day: before[channel][day] for day, channel in channels if day in before.get(channel, {})}
+        values["published"] = told | ({ds: today[published][metric]} if published else {})
+        if any(len(days) > 1 for days in values.values()):
+            plots.append(lines(f"{metric} of the last days", values, "day", metric))
+    if any(len(days) > 1 for days in facts.before.drift.values()):
+        most = sorted(facts.before.drift.items(), key=lambda field: -max(field[1].values()))[:5]
+        plots.append(lines("Drift of the fields that drift most", dict(most), "day", "population stability index"))
+    return plots

@@ -1,10 +1,10 @@
-"""What is measured after the cutoff."""
+"""What is measured after the cutoff, and how it is shown."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from divspa.settings import Section
+from divspa.settings import Section, Text
 
 
 def _lengths(ks: tuple[int, ...]) -> tuple[int, ...]:
@@ -14,6 +14,14 @@ def _lengths(ks: tuple[int, ...]) -> tuple[int, ...]:
 
 
 Lengths = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), AfterValidator(_lengths)]
+
+
+class Report(Section):
+    """How a report names the items of a few users' lists: columns or expressions of the items table."""
+
+    item_name: Text | None = None
+    item_picture: Text | None = None
+    users: Annotated[int, Field(ge=0, le=100)] = 3
 
 
 class Evaluation(Section):

@@ -1,9 +1,12 @@
-"""The whole pipeline through the command line, on a small generated log, in processes of its own."""
+"""The whole pipeline through the command line, on a small generated log, in processes of its own: docs/tutorial.md."""
 
 import contextlib
+import io
 import json
 import os
 import random
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,13 +21,17 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from faults.killed_runs import below, copied, digests, left_behind, wait_for_the_end_of
+from rich.console import Console
 
+from divspa.cli import summary as printed
+from divspa.config import load_config
 from divspa.serving import Recall, Request
 from schemas import TABLES
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DAY = "2024-01-14"
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
 SMALL = ["training.epochs=2", "divspa.draws=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
 # A day that chooses, between two settings that draw alike.
 SMALL += ["divspa=auto", "tuning.candidates=[{beta: 0.5}]"]
@@ -37,24 +44,35 @@ AS_USERS_HAVE_IT = {
 }
 
 
-def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+def shown(command: str) -> tuple[list[str], str]:
+    """A command of the tutorial, as it stands there, and what the page says that it prints."""
+    (found,) = re.findall(rf"^\$ (divspa {command} .*)\n((?:.*\n)*?)```$", TUTORIAL, re.MULTILINE)
+    return shlex.split(found[0]), found[1]
+
+
+def shape(text: str) -> list[str]:
+    """The lines of an output without its figures, names that were drawn, and the widths of its columns."""
+    lines = (re.sub(r"better|worse| - |[\d.+%-]+", "", line.replace(" to ", "")) for line in text.splitlines())
+    return [" ".join(re.sub(r"[━─┏┳┓┡╇┩└┴┘]+", "—", line).split()) for line in lines]
+
+
+def call(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every process would compile every library again
-    return subprocess.run(list(arguments), capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
+    return subprocess.run(list(arguments), capture_output=True, text=True, cwd=cwd, env=environment, check=False)
 
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("log") / "log"
-    made = call("divspa", "generate", "--out", str(folder), "--users", "1500", "--items", "800", "--clicks", "20000")
+    folder = tmp_path_factory.mktemp("tutorial")
+    made = call(*shown("generate")[0], cwd=folder)
     assert made.returncode == 0, made.stderr
-    return folder
+    return folder / "log"
 
 
 @pytest.fixture(scope="module")
 def summary(log: Path) -> dict:
-    config = str(log / "divspa.yaml")
-    done = call("divspa", "run", "--config", config, "--ds", DAY, "--json", *SETS)
+    done = call(*shown("run")[0], "--json", *SETS, cwd=log.parent)
     assert done.returncode == 0, done.stderr[-3000:]
     stages = [json.loads(line) for line in done.stderr.splitlines() if line.startswith('{"event": "stage"')]
     return json.loads(done.stdout) | {"logged": stages}
@@ -107,7 +125,7 @@ def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
         assert models[name]["hr@100"] > 1.5 * 100 / 800, models[name]
         apart = {metric for metric in models[name] if metric.startswith("distance_") and metric.endswith("@100")}
         assert apart and all(0 < models[name][metric] <= 1 for metric in apart)
-    assert Path(summary["report"]).read_text().count("data:image/png") == 4
+    assert Path(summary["report"]).read_text().count('<figure class="plot">') == 4
 
 
 def test_every_table_is_written_and_holds_what_its_contract_says(summary: dict) -> None:
@@ -218,8 +236,28 @@ def test_the_day_is_published_with_all_that_belongs_to_it(summary: dict) -> None
     lake = Path(summary["lake"])
     assert all((lake / folder / "model.safetensors").exists() for folder in row["checkpoints"].values())
     assert json.loads((lake / row["serving"] / "manifest.json").read_text())["ds"] == DAY
-    shown = call("divspa", "published", "--config", f"{lake.parent}/divspa.yaml", "--json")
-    assert json.loads(shown.stdout)["tables"] == tables, shown.stderr[-2000:]
+    current = call(*shown("published")[0], cwd=lake.parents[1])
+    assert json.loads(current.stdout)["tables"] == tables, current.stderr[-2000:]
+
+
+def test_the_tutorial_prints_what_it_says(
+    summary: dict, log: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(log.parent)
+    checked, told = shown("config")
+    assert call(*checked, cwd=log.parent).stdout == told
+    monkeypatch.setattr(printed, "console", Console(file=io.StringIO(), width=100))
+    printed.show_summary(summary, load_config(log / "divspa.yaml", []))
+    assert (
+        shape(printed.console.file.getvalue())[: len(shown("run")[1].splitlines()) - 1] == shape(shown("run")[1])[:-1]
+    )
+    programs = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TUTORIAL, re.DOTALL)
+    names: dict = {}
+    for program, output in programs:
+        exec(program, names)
+        drawn = re.compile(r"u\d{7}|i\d{3}|(\b(u2u2i|u2i|i2i)\+?)+")
+        assert shape(drawn.sub("…", capsys.readouterr().out)) == shape(drawn.sub("…", output)), program
+    assert len(programs) == 3
 
 
 def test_the_served_bundle_answers_as_the_tables_do(summary: dict, log: Path) -> None:

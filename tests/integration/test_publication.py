@@ -1,5 +1,6 @@
 """What is published of a small day: not a poisoned augmentation, and lists that say which model found each item."""
 
+import re
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def test_a_poisoned_augmentation_is_not_published(day: Lake, log: Path) -> None:
 
 
 def test_what_is_best_of_all_is_published_and_the_report_says_so(day: Lake, log: Path) -> None:
-    evaluate(day, config(log), DAY)
+    called = "report.item_name=concat(category, ' of ', publisher)", "report.item_picture=concat('https://p/', item_id)"
+    evaluate(day, config(log, *called), DAY)
     channels = table(day, CHANNELS.name)
     assert set(channels["channel"]) == {
         *("youtube_dnn", "divspa", "linear"),
@@ -78,7 +80,14 @@ def test_what_is_best_of_all_is_published_and_the_report_says_so(day: Lake, log:
     (published,) = channels.filter("published").to_dicts()
     best = channels.sort("valid", descending=True).row(0, named=True)
     assert published["channel"] == best["channel"] or "but is worse" in published["reason"]
-    assert f"<b>{published['channel']}</b>" in Path(report_path(day, DAY)).read_text()
+    page = Path(report_path(day, DAY)).read_text()
+    assert f"<b>{published['channel']}</b>" in page
+    items = pl.read_parquet(log / "items.parquet")
+    shown = re.findall(r'<img src="https://p/(i\d+)"[^>]*><span title="(i\d+)">(c\d+ of p\d+)</span>', page)
+    assert len(shown) > 3 * 20 and all(of_picture == title for of_picture, title, _ in shown)
+    named = {row["item_id"]: f"{row['category']} of {row['publisher']}" for row in items.rows(named=True)}
+    assert all(named[key] == name for key, _, name in shown)
+    assert "added by random" in page
     measured = table(day, "metrics").filter((pl.col("slice") == "all") & (pl.col("metric") == published["metric"]))
     assert published["test"] == pytest.approx(dict(measured.select("model", "value").rows())[published["channel"]])
     export_recall(day, config(log), DAY)

@@ -107,7 +107,7 @@ def test_job_runs_say_what_the_tables_say(run: subprocess.CompletedProcess[str])
 
 
 def test_files_beside_the_tables_are_there(run: subprocess.CompletedProcess[str]) -> None:
-    assert content(f"reports/ds={DAY}/report.html").count(b"data:image/png") == 4
+    assert content(f"reports/ds={DAY}/report.html").count(b'<figure class="plot">') == 4
     serving = {key.rpartition("/")[2] for key in keys(f"serving/ds={DAY}/")}
     assert {"items.faiss", "item_ids.parquet", "user_tower.pt2"} <= serving
     assert len([key for key in keys("checkpoints/") if key.endswith("model.safetensors")]) == 2
