@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.config import Config
@@ -103,12 +104,15 @@ def _by_way(rows: list[Row], items: dict[int, Item]) -> dict[str, list[Added]]:
 def _items(config: Config, test: TestSet, indices: set[int]) -> dict[int, Item]:
     wanted = test.lake.read_day(ITEM_FEATURES, test.ds).where(F.col("item_index").isin(*indices))
     ids = dict(wanted.select("item_index", "item_id").collect())
-    told = _told(config, test, ids.values())
+    told = names_of(test.lake.spark, config, test.ds, ids.values())
     return {index: told.get(item, Item(item, item)) for index, item in ids.items()}
 
 
-def _told(config: Config, test: TestSet, ids: Iterable[str]) -> dict[str, Item]:
-    """What the items table says of these items on the day; nothing without `report.item_name` and `item_picture`."""
+def names_of(spark: SparkSession, config: Config, ds: date, ids: Iterable[str]) -> dict[str, Item]:
+    """What the items table says of these items on the day; nothing without `report.item_name` and `item_picture`.
+
+    Raises InputError and ConfigError as `read_table`.
+    """
     source, report = config.items, config.report
     asked = {"name": report.item_name, "picture": report.item_picture}
     if source is None or not any(asked.values()):
@@ -119,12 +123,12 @@ def _told(config: Config, test: TestSet, ids: Iterable[str]) -> dict[str, Item]:
         wanted["valid_from"] = Wanted("items.valid_from", source.valid_from, "time", source.time_unit)
 
     def read(damage: Damage) -> DataFrame:
-        rows = read_table(test.lake.spark, source, wanted, test.ds, damage).rows
+        rows = read_table(spark, source, wanted, ds, damage).rows
         return rows.where(F.col(PROBLEM).isNull() & F.col("item_id").isin(*ids)).select(*wanted)
 
     rows = [row.asDict() for row in read_whole(source, lambda damage: read(damage).collect())]
     # Of several rows of an item the newest that holds on the day is taken.
-    rows = [row for row in rows if row.get("valid_from") is None or row["valid_from"].date() <= test.ds]
+    rows = [row for row in rows if row.get("valid_from") is None or row["valid_from"].date() <= ds]
     rows.sort(key=lambda row: str(row.get("valid_from") or ""))
     return {row["item_id"]: _item(row["item_id"], row.get("name"), row.get("picture")) for row in rows}
 

@@ -8,6 +8,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from divspa.config import Config
+from divspa.evaluation.shown import names_of
 from divspa.features.attributes import read_attributes
 from divspa.features.clicks import LogCounts, gather, judge, read_clicks
 from divspa.features.figures import attribute_figures
@@ -32,6 +33,8 @@ def check_data(spark: SparkSession, config: Config, ds: date) -> Iterator[tuple[
             files, figures = read_whole(source, partial(_counted, spark, source, side, ds))
             yield f"{side}: files", _told(files)
             yield f"{side}: rows", ", ".join(f"{name.replace('_', ' ')} {value:,}" for name, value in figures.items())
+
+    names_of(spark, config, ds, ())  # what the report calls items, at the end of a day that has taken hours
 
 
 def _sampled(spark: SparkSession, log: ClickLog, ds: date, damage: Damage) -> tuple[Files | None, LogCounts]:

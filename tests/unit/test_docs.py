@@ -9,7 +9,7 @@ from divspa.cli.app import BENCHES, COMMANDS
 from divspa.errors import DivSPAError
 
 ROOT = Path(__file__).parents[2]
-KINDS = {"cls", DivSPAError.__name__, *(kind.__name__ for kind in DivSPAError.__subclasses__())}
+KINDS = {DivSPAError.__name__, *(kind.__name__ for kind in DivSPAError.__subclasses__())}
 
 
 def wordings(node: ast.expr, tree: ast.Module) -> list[str]:
@@ -33,14 +33,15 @@ def assigned(name: str, tree: ast.Module) -> Iterator[ast.expr]:
 
 
 def messages() -> set[str]:
-    """What every error of divspa/ begins with, whoever raises it."""
+    """What every error of divspa/ begins with, whoever raises it: by its kind, or by whatever takes a remedy."""
     found: set[str] = set()
     for file in (ROOT / "divspa").rglob("*.py"):
         tree = ast.parse(file.read_text())
         for node in ast.walk(tree):
             match node:
-                case ast.Call(func=ast.Name(id=kind), args=[message, *_]) if kind in KINDS:
-                    if kind != "cls" or file.name == "errors.py":
+                case ast.Call(func=made, args=[message, *_], keywords=told):
+                    labels = {label.arg for label in told} & {"expected", "found", "remedy"}
+                    if labels or (isinstance(made, ast.Name) and made.id in KINDS):
                         found.update(wordings(message, tree))
     return found
 
