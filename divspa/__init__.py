@@ -52,7 +52,7 @@ def __getattr__(name: str) -> Any:
             return import_module(f"divspa.{name}")
         return getattr(import_module(HOMES.get(name, "divspa.api")), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in ("divspa", "schemas"):
+        if error.name is None or error.name.partition(".")[0] == "divspa":
             raise
         from divspa.errors import SetupError
 

@@ -23,8 +23,8 @@ from divspa.errors import ConfigError, ContractError, TrainingError
 from divspa.evaluation.metrics import accuracy
 from divspa.evaluation.statistics import Comparison, compare, holm, verdict
 from divspa.gains import gains
-from schemas import ITEM_FEATURES
-from schemas.vocabulary import FIRST_INDEX
+from divspa.schemas import ITEM_FEATURES
+from divspa.schemas.vocabulary import FIRST_INDEX
 
 SAMPLED = ["sampled_item_ids", "sampled_scores", "sampled_weights", "sampled_sources"]
 # What only the stage `augment` obeys, which has an items table, trials and a table of its figures.

@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import softplus
 
 from divspa.errors import ContractError
-from schemas.augmented_positives import SCORE_FLOOR
+from divspa.schemas.augmented_positives import SCORE_FLOOR
 
 __all__ = ["mix_up_outputs", "mix_up_representations", "sampled_softmax", "student_weights"]
 

@@ -27,12 +27,12 @@ from divspa.linear.train import train_linear
 from divspa.models.registry import model_settings
 from divspa.progress import step
 from divspa.refit import refit
+from divspa.schemas import JOB_RUNS
 from divspa.serving.export import export_recall
 from divspa.serving.publish import publish, publish_anyway
 from divspa.training.stages import train_base, train_divspa
 from divspa.tuning.choice import to_try, with_choice
 from divspa.tuning.tune import tune
-from schemas import JOB_RUNS
 
 Stage = Callable[[Lake, Config, date], object]
 

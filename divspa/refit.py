@@ -20,11 +20,11 @@ from divspa.lake.refitted import refit_lake
 from divspa.lake.tables import Lake
 from divspa.linear.train import LINEAR, train_linear
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
+from divspa.schemas import CLICKS, ITEM_NEIGHBOURS, TRAINING_RUNS, USER_FEATURES, VOCABULARY
 from divspa.serving.user_lists import Published
 from divspa.storage import remove
 from divspa.training.stages import train_base, train_divspa
 from divspa.tuning.choice import with_choice
-from schemas import CLICKS, ITEM_NEIGHBOURS, TRAINING_RUNS, USER_FEATURES, VOCABULARY
 
 
 def refit(lake: Lake, config: Config, ds: date) -> None:

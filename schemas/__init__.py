@@ -1,31 +1,31 @@
 """The contracts of every Delta table that divspa writes: one module a table, and nothing but data."""
 
-from schemas.attributes_quarantine import ATTRIBUTES_QUARANTINE
-from schemas.augmentation_summary import AUGMENTATION_SUMMARY
-from schemas.augmented_positives import AUGMENTED_POSITIVES
-from schemas.channels import CHANNELS
-from schemas.clicks import CLICKS
-from schemas.clicks_quarantine import CLICKS_QUARANTINE
-from schemas.comparisons import COMPARISONS
-from schemas.contract import Column, Table
-from schemas.event_ranks import EVENT_RANKS
-from schemas.examples import EXAMPLES
-from schemas.experiment_metrics import EXPERIMENT_METRICS
-from schemas.experiment_trials import EXPERIMENT_TRIALS
-from schemas.feature_gates import FEATURE_GATES
-from schemas.item_embeddings import ITEM_EMBEDDINGS
-from schemas.item_features import ITEM_FEATURES
-from schemas.item_neighbours import ITEM_NEIGHBOURS
-from schemas.job_runs import JOB_RUNS
-from schemas.metrics import METRICS
-from schemas.published import PUBLISHED
-from schemas.recall_i2i import RECALL_I2I
-from schemas.recall_u2i import RECALL_U2I
-from schemas.training_runs import TRAINING_RUNS
-from schemas.tuning_trials import TUNING_TRIALS
-from schemas.user_embeddings import USER_EMBEDDINGS
-from schemas.user_features import USER_FEATURES
-from schemas.vocabulary import VOCABULARY
+from divspa.schemas.attributes_quarantine import ATTRIBUTES_QUARANTINE
+from divspa.schemas.augmentation_summary import AUGMENTATION_SUMMARY
+from divspa.schemas.augmented_positives import AUGMENTED_POSITIVES
+from divspa.schemas.channels import CHANNELS
+from divspa.schemas.clicks import CLICKS
+from divspa.schemas.clicks_quarantine import CLICKS_QUARANTINE
+from divspa.schemas.comparisons import COMPARISONS
+from divspa.schemas.contract import Column, Table
+from divspa.schemas.event_ranks import EVENT_RANKS
+from divspa.schemas.examples import EXAMPLES
+from divspa.schemas.experiment_metrics import EXPERIMENT_METRICS
+from divspa.schemas.experiment_trials import EXPERIMENT_TRIALS
+from divspa.schemas.feature_gates import FEATURE_GATES
+from divspa.schemas.item_embeddings import ITEM_EMBEDDINGS
+from divspa.schemas.item_features import ITEM_FEATURES
+from divspa.schemas.item_neighbours import ITEM_NEIGHBOURS
+from divspa.schemas.job_runs import JOB_RUNS
+from divspa.schemas.metrics import METRICS
+from divspa.schemas.published import PUBLISHED
+from divspa.schemas.recall_i2i import RECALL_I2I
+from divspa.schemas.recall_u2i import RECALL_U2I
+from divspa.schemas.training_runs import TRAINING_RUNS
+from divspa.schemas.tuning_trials import TUNING_TRIALS
+from divspa.schemas.user_embeddings import USER_EMBEDDINGS
+from divspa.schemas.user_features import USER_FEATURES
+from divspa.schemas.vocabulary import VOCABULARY
 
 # The tables of a lake; those of an experiment lie in a folder of its own.
 TABLES: dict[str, Table] = {

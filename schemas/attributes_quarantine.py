@@ -1,6 +1,6 @@
 """`attributes_quarantine`: the rows of the tables of users and items that could not be used, and why."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 ATTRIBUTES_QUARANTINE = Table(
     name="attributes_quarantine",

@@ -1,6 +1,6 @@
 """`augmentation_summary`: the numbers that tell whether an augmentation is healthy."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 AUGMENTATION_SUMMARY = Table(
     name="augmentation_summary",

@@ -1,6 +1,6 @@
 """`augmented_positives`: every positive pair with the positives that were found for it. Other teams read this first."""
 
-from schemas.contract import (
+from divspa.schemas.contract import (
     DS,
     EXAMPLE_ID,
     HISTORY,

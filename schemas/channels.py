@@ -1,6 +1,6 @@
 """`channels`: what could be published of a day, what was, and why."""
 
-from schemas.contract import DS, MODEL_VERSION, Column, Table
+from divspa.schemas.contract import DS, MODEL_VERSION, Column, Table
 
 CHANNELS = Table(
     name="channels",

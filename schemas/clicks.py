@@ -1,6 +1,6 @@
 """`clicks`: the valid positive events, each in the day that first saw it."""
 
-from schemas.contract import DS, EVENT, ITEM_ID, USER_ID, WEIGHT, Column, Table
+from divspa.schemas.contract import DS, EVENT, ITEM_ID, USER_ID, WEIGHT, Column, Table
 
 CLICKS = Table(
     name="clicks",

@@ -1,6 +1,6 @@
 """`clicks_quarantine`: the rows of a click log that could not be used, and why."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 CLICKS_QUARANTINE = Table(
     name="clicks_quarantine",

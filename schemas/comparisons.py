@@ -1,6 +1,6 @@
 """`comparisons`: what the difference of two models is worth."""
 
-from schemas.contract import DS, MODEL, Column, Table
+from divspa.schemas.contract import DS, MODEL, Column, Table
 
 COMPARISONS = Table(
     name="comparisons",

@@ -1,6 +1,6 @@
 """`event_ranks`: where each model ranked each test event, so that anybody can slice, test and compare."""
 
-from schemas.contract import DS, ITEM_INDEX, MODEL, MODEL_VERSION, USER_KEY, Column, Table
+from divspa.schemas.contract import DS, ITEM_INDEX, MODEL, MODEL_VERSION, USER_KEY, Column, Table
 
 EVENT_RANKS = Table(
     name="event_ranks",

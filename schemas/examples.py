@@ -1,6 +1,6 @@
 """`examples`: the positives, ready for the trainer without a join."""
 
-from schemas.contract import (
+from divspa.schemas.contract import (
     DS,
     EVENT,
     EXAMPLE_ID,

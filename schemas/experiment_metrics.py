@@ -1,7 +1,7 @@
 """`experiment_metrics`: every figure of an experiment's trials."""
 
-from schemas.contract import DS, MODEL, Column, Table
-from schemas.experiment_trials import DATA_SET, SEED, TRIAL
+from divspa.schemas.contract import DS, MODEL, Column, Table
+from divspa.schemas.experiment_trials import DATA_SET, SEED, TRIAL
 
 EXPERIMENT_METRICS = Table(
     name="experiment_metrics",

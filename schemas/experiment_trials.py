@@ -1,6 +1,6 @@
 """`experiment_trials`: one training of an experiment, and where it ranked every test event."""
 
-from schemas.contract import DS, MODEL, Column, Table
+from divspa.schemas.contract import DS, MODEL, Column, Table
 
 DATA_SET = Column("data_set", "STRING", "The click log's name in the suite")
 TRIAL = Column("trial", "STRING", "Hash of everything that the trial depends on")

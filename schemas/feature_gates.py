@@ -1,6 +1,6 @@
 """`feature_gates`: the figures that decide whether a day's features may be published; written also when not."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 FEATURE_GATES = Table(
     name="feature_gates",

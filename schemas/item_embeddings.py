@@ -1,6 +1,6 @@
 """`item_embeddings`: the item tower's output."""
 
-from schemas.contract import DS, ITEM_ID, ITEM_INDEX, MODEL, MODEL_VERSION, Column, Table
+from divspa.schemas.contract import DS, ITEM_ID, ITEM_INDEX, MODEL, MODEL_VERSION, Column, Table
 
 ITEM_EMBEDDINGS = Table(
     name="item_embeddings",

@@ -1,6 +1,6 @@
 """`item_features`: the catalogue, encoded for the item tower."""
 
-from schemas.contract import DS, ITEM_ID, ITEM_INDEX, Column, Table
+from divspa.schemas.contract import DS, ITEM_ID, ITEM_INDEX, Column, Table
 
 ITEM_FEATURES = Table(
     name="item_features",

@@ -1,6 +1,6 @@
 """`item_neighbours`: the linear model, what a click on an item says about clicks on others."""
 
-from schemas.contract import DS, ITEM_ID, ITEM_INDEX, MODEL_VERSION, Column, Table
+from divspa.schemas.contract import DS, ITEM_ID, ITEM_INDEX, MODEL_VERSION, Column, Table
 
 ITEM_NEIGHBOURS = Table(
     name="item_neighbours",

@@ -1,6 +1,6 @@
 """`job_runs`: what every stage did, and how long it took; rows are added and never replaced."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 JOB_RUNS = Table(
     name="job_runs",

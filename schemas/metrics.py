@@ -1,6 +1,6 @@
 """`metrics`: every figure of an evaluation, one a row."""
 
-from schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
+from divspa.schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
 
 METRICS = Table(
     name="metrics",

@@ -1,6 +1,6 @@
 """`published`: which version of the lake other teams read; rows are only ever added, and the newest one counts."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 PUBLISHED = Table(
     name="published",

@@ -1,6 +1,6 @@
 """`recall_i2i`: the items most similar to each item."""
 
-from schemas.contract import DS, ITEM_ID, MODEL_VERSION, SEARCH_RECALL, Column, Table
+from divspa.schemas.contract import DS, ITEM_ID, MODEL_VERSION, SEARCH_RECALL, Column, Table
 
 RECALL_I2I = Table(
     name="recall_i2i",

@@ -1,6 +1,6 @@
 """`recall_u2i`: the items to recall for each user."""
 
-from schemas.contract import DS, MODEL_VERSION, SEARCH_RECALL, USER_ID, Column, Table
+from divspa.schemas.contract import DS, MODEL_VERSION, SEARCH_RECALL, USER_ID, Column, Table
 
 RECALL_U2I = Table(
     name="recall_u2i",

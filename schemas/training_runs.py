@@ -1,6 +1,6 @@
 """`training_runs`: what was trained, from which versions, and how it went."""
 
-from schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
+from divspa.schemas.contract import DS, MODEL, MODEL_VERSION, Column, Table
 
 TRAINING_RUNS = Table(
     name="training_runs",

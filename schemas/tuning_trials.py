@@ -1,6 +1,6 @@
 """`tuning_trials`: what was tried to choose a day's settings of `divspa`, and what was chosen."""
 
-from schemas.contract import DS, MODEL_VERSION, Column, Table
+from divspa.schemas.contract import DS, MODEL_VERSION, Column, Table
 
 TUNING_TRIALS = Table(
     name="tuning_trials",

@@ -1,6 +1,6 @@
 """`user_embeddings`: the user tower's output."""
 
-from schemas.contract import DS, MODEL, MODEL_VERSION, USER_ID, USER_KEY, Column, Table
+from divspa.schemas.contract import DS, MODEL, MODEL_VERSION, USER_ID, USER_KEY, Column, Table
 
 USER_EMBEDDINGS = Table(
     name="user_embeddings",

@@ -1,7 +1,7 @@
 """`user_features`: what is known of each user at the cutoff and at the end of the day."""
 
-from schemas.contract import DS, HISTORY, HISTORY_LENGTH, USER_ID, USER_KEY, Column, Table
-from schemas.contract import USER_FEATURES as ENCODED
+from divspa.schemas.contract import DS, HISTORY, HISTORY_LENGTH, USER_ID, USER_KEY, Column, Table
+from divspa.schemas.contract import USER_FEATURES as ENCODED
 
 USER_FEATURES = Table(
     name="user_features",

@@ -1,6 +1,6 @@
 """`vocabulary`: which index each value of each field is embedded by."""
 
-from schemas.contract import DS, Column, Table
+from divspa.schemas.contract import DS, Column, Table
 
 ITEM_FIELD = "item_id"
 PADDING, UNKNOWN, FIRST_INDEX = 0, 1, 2

@@ -19,8 +19,8 @@ from divspa.config import Config
 from divspa.lake.tables import Lake
 from divspa.progress import console
 from divspa.retrieval import worker_errors
+from divspa.schemas import AUGMENTATION_SUMMARY, AUGMENTED_POSITIVES
 from divspa.settings import fingerprint
-from schemas import AUGMENTATION_SUMMARY, AUGMENTED_POSITIVES
 
 PAIRS_PER_TASK = 500_000
 

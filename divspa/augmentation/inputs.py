@@ -11,8 +11,8 @@ from divspa.config import Config
 from divspa.errors import ContractError
 from divspa.lake.tables import Lake
 from divspa.lake.training_split import counted_clicks, trained_clicks
+from divspa.schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES, Table
 from divspa.sources.allowed import allowed_items
-from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES, Table
 
 READ = (EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES)
 

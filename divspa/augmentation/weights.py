@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from schemas.augmented_positives import SCORE_FLOOR
+from divspa.schemas.augmented_positives import SCORE_FLOOR
 
 
 @dataclass(frozen=True)

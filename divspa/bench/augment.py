@@ -18,7 +18,7 @@ from divspa.lake.session import spark_session
 from divspa.lake.settings import Spark
 from divspa.lake.tables import Lake, local_path
 from divspa.retrieval.routed import default_clusters
-from schemas import (
+from divspa.schemas import (
     AUGMENTATION_SUMMARY,
     AUGMENTED_POSITIVES,
     EXAMPLES,

@@ -13,8 +13,8 @@ from divspa.features.build import build_features
 from divspa.lake.session import spark_session
 from divspa.lake.sizes import with_sizes
 from divspa.lake.tables import Lake, local_path
+from divspa.schemas import EXAMPLES
 from divspa.simulation.generator import GeneratorSettings, generate
-from schemas import EXAMPLES
 
 CLICKS_A_USER, CLICKS_AN_ITEM = 10, 50
 CLICKS_A_PARTITION = 1_000_000

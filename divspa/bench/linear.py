@@ -17,7 +17,7 @@ from divspa.lake.settings import Spark
 from divspa.lake.tables import Lake, local_path
 from divspa.linear.settings import Linear
 from divspa.linear.train import train_linear
-from schemas import ITEM_NEIGHBOURS, USER_FEATURES
+from divspa.schemas import ITEM_NEIGHBOURS, USER_FEATURES
 
 DAY = date(2024, 6, 30)
 CLICKS_A_USER, HELD_OUT = 10, 5000

@@ -15,7 +15,7 @@ from divspa.augmentation.sampling import hashed_uniforms
 from divspa.bench.vectors import CLUSTERS, FILE_ROWS, Embeddings
 from divspa.lake.tables import Lake
 from divspa.lists import Lists, offsets_of
-from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES, Table
+from divspa.schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES, Table
 
 USERS, ITEMS = 0, 1
 OWN_CENTRE = 0.7

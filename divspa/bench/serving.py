@@ -12,13 +12,13 @@ from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import build_model
 from divspa.models.settings import Model
 from divspa.models.two_tower import TwoTowerModule
+from divspa.schemas.vocabulary import FIRST_INDEX
 from divspa.serving.bundle import CATALOGUE, INDEX, ITEM_IDS, USER_TOWER, Bundle, parquet
 from divspa.serving.encoder import FieldRule, Request, Rules
 from divspa.serving.index import MEASURED_AT, build_index
 from divspa.serving.recall import Recall
 from divspa.serving.settings import Recall as Settings
 from divspa.serving.tower import export_user_tower
-from schemas.vocabulary import FIRST_INDEX
 
 CLUSTERS, NOISE = 2000, 0.7
 FIELDS, VALUES, HISTORY = 10, 1000, 50

@@ -47,7 +47,7 @@ def experiment(
         from divspa.lake.session import spark_session
         from divspa.lake.settings import Spark
         from divspa.lake.tables import Lake
-        from schemas import EXPERIMENT_METRICS
+        from divspa.schemas import EXPERIMENT_METRICS
 
         spark = spark_session(Spark() if config is None else load_config(config).spark)
     tables = Lake(spark, str(out))

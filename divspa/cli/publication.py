@@ -69,7 +69,7 @@ def tables(
 ) -> None:
     """Print the contracts of all tables; a change that a reader may notice is refused unless its version rises."""
     from divspa.lake.contracts import page, write
-    from schemas import TABLES
+    from divspa.schemas import TABLES
 
     if out is None:
         typer.echo(page(TABLES.values()))

@@ -90,7 +90,7 @@ def _cell(value: float | None, form: str) -> str:
 
 def models_of(lake: Any, ds: date) -> dict[str, dict[str, float]]:
     """The metrics of each model of a day, over all its test events."""
-    from schemas import METRICS
+    from divspa.schemas import METRICS
 
     models: dict[str, dict[str, float]] = {}
     for row in lake.read_day(METRICS, ds, slice="all").orderBy("model", "metric").collect():
@@ -100,7 +100,7 @@ def models_of(lake: Any, ds: date) -> dict[str, dict[str, float]]:
 
 def comparisons_of(lake: Any, ds: date) -> list[dict[str, Any]]:
     """The rows of comparisons of a day."""
-    from schemas import COMPARISONS
+    from divspa.schemas import COMPARISONS
 
     rows = lake.read_day(COMPARISONS, ds).drop("ds").orderBy("model", "metric").collect()
     return [row.asDict() for row in rows]
@@ -108,6 +108,6 @@ def comparisons_of(lake: Any, ds: date) -> list[dict[str, Any]]:
 
 def channels_of(lake: Any, ds: date) -> list[dict[str, Any]]:
     """The rows of channels of a day."""
-    from schemas import CHANNELS
+    from divspa.schemas import CHANNELS
 
     return [row.asDict() for row in lake.read_day(CHANNELS, ds).drop("ds").orderBy("channel").collect()]

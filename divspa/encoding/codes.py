@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from schemas.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
+from divspa.schemas.vocabulary import FIRST_INDEX, PADDING, UNKNOWN
 
 
 @dataclass(frozen=True)

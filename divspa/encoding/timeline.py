@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from schemas.vocabulary import FIRST_INDEX
+from divspa.schemas.vocabulary import FIRST_INDEX
 
 
 class Timeline:

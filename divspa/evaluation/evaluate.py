@@ -18,7 +18,7 @@ from divspa.lake.tables import Lake
 from divspa.linear.train import LINEAR
 from divspa.models.checkpoint import DIVSPA
 from divspa.publishing.channels import Channel
-from schemas import CHANNELS, COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS, Table
+from divspa.schemas import CHANNELS, COMPARISONS, EVENT_RANKS, METRICS, TRAINING_RUNS, Table
 
 
 def evaluate(lake: Lake, config: Config, ds: date) -> None:

@@ -13,7 +13,7 @@ from divspa.errors import MissingTableError
 from divspa.evaluation.shown import Shown, shown_users
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
-from schemas import AUGMENTATION_SUMMARY, CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, VOCABULARY, Table
+from divspa.schemas import AUGMENTATION_SUMMARY, CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, VOCABULARY, Table
 
 # So many of the newest days are told.
 DAYS = 14

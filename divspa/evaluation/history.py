@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from divspa.lake.published import published
 from divspa.lake.tables import Lake
-from schemas import CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, Table
+from divspa.schemas import CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, Table
 
 # Quality that is told of a day, of the newest evaluation.
 TOLD = ("hr@50", "ndcg@50", "distinct@100")

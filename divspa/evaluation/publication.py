@@ -13,7 +13,7 @@ from divspa.gains import gains
 from divspa.lake.tables import Lake
 from divspa.publishing.channels import Channel, candidates
 from divspa.publishing.held_out import HeldOut, ranks_of_channels, scorers_of
-from schemas import CHANNELS
+from divspa.schemas import CHANNELS
 
 
 @dataclass(frozen=True)

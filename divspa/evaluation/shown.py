@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 from divspa.config import Config
 from divspa.errors import MissingTableError
 from divspa.evaluation.test_set import Ranking, TestSet
+from divspa.schemas import AUGMENTED_POSITIVES, ITEM_FEATURES, USER_FEATURES
 from divspa.sources.damage import Damage, read_whole
 from divspa.sources.table import PROBLEM, Wanted, read_table
-from schemas import AUGMENTED_POSITIVES, ITEM_FEATURES, USER_FEATURES
 
 # How many places of a list are shown, and how many additions of a way.
 LISTED, ADDED = 10, 5

@@ -29,8 +29,8 @@ from divspa.lake.tables import Lake
 from divspa.linear.recommend import Weights
 from divspa.linear.train import LINEAR
 from divspa.publishing.channels import Channel
-from schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_EMBEDDINGS, USER_FEATURES
-from schemas.vocabulary import FIRST_INDEX
+from divspa.schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_EMBEDDINGS, USER_FEATURES
+from divspa.schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
 RANKED = "user_key bigint, train_items int, asked array<int>, ranks array<int>, top array<int>"

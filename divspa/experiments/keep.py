@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 from pyspark.sql import functions as F
 
 from divspa.lake.tables import Lake, with_new_columns
-from schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS
-from schemas.contract import Table
+from divspa.schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS
+from divspa.schemas.contract import Table
 
 # The metrics first, as when they are made: the trial says that all is there.
 TABLES = EXPERIMENT_METRICS, EXPERIMENT_TRIALS

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from divspa.bench.peers import our_version, peer_python, run_peer
 from divspa.evaluation.test_set import Ranking, TestSet
-from schemas import USER_FEATURES
+from divspa.schemas import USER_FEATURES
 
 # SASRec alone needs torch, so it has an environment of its own.
 TORCH = [our_version("torch"), "pytorch-lightning==2.6.0"]

@@ -22,8 +22,8 @@ from divspa.lake.session import spark_session
 from divspa.lake.settings import Spark
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA
+from divspa.schemas import EXAMPLES, EXPERIMENT_METRICS, EXPERIMENT_TRIALS
 from divspa.tuning.rounds import ahead
-from schemas import EXAMPLES, EXPERIMENT_METRICS, EXPERIMENT_TRIALS
 
 CRITERIA = ("ndcg", "ndcg@200", "ndcg@100", "hr@50", "hr@100", "hr@200", "mrr")
 JUDGES = ("hr@50", "ndcg@50")

@@ -21,8 +21,8 @@ from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.pipeline import STAGES
 from divspa.progress import step
 from divspa.publishing.channels import Channel
+from divspa.schemas import EXAMPLES, EXPERIMENT_METRICS, EXPERIMENT_TRIALS, ITEM_FEATURES, TRAINING_RUNS
 from divspa.training.stages import read_validation
-from schemas import EXAMPLES, EXPERIMENT_METRICS, EXPERIMENT_TRIALS, ITEM_FEATURES, TRAINING_RUNS
 
 DONE = "experiment.json"
 

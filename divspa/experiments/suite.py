@@ -17,11 +17,11 @@ from divspa.errors import ConfigError
 from divspa.linear.train import LINEAR
 from divspa.models.checkpoint import DIVSPA
 from divspa.models.registry import with_all_settings
+from divspa.schemas import ITEM_NEIGHBOURS
 from divspa.settings import Section, fingerprint, read_mapping, validate_section
 from divspa.simulation.generator import generate
 from divspa.simulation.settings import GeneratorSettings
 from divspa.tuning.choice import asked, to_try
-from schemas import ITEM_NEIGHBOURS
 
 Settings = dict[str, Any]
 Outside = Literal["random", "popularity", "linear", "ease", "item_knn", "als", "bpr", "pure_svd", "sasrec"]

@@ -51,10 +51,10 @@ from divspa.features.vocabulary import (
 from divspa.lake.held import held
 from divspa.lake.tables import Lake
 from divspa.progress import console
+from divspa.schemas import ATTRIBUTES_QUARANTINE, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from divspa.schemas.vocabulary import ITEM_FIELD
 from divspa.sources.damage import Damage, read_whole, with_damaged
 from divspa.sources.files import Files
-from schemas import ATTRIBUTES_QUARANTINE, CLICKS_QUARANTINE, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
-from schemas.vocabulary import ITEM_FIELD
 
 # Lengths of histories, and from how many clicks of half of the users on the long one is chosen.
 SHORT, USUAL, LONG, MANY_CLICKS = 10, 50, 200, 150

@@ -9,9 +9,9 @@ from divspa.config import Config
 from divspa.errors import InputError
 from divspa.features.clicks import gather, judge, read_clicks
 from divspa.lake.tables import Lake
+from divspa.schemas import CLICKS
 from divspa.sources.damage import Damage
 from divspa.sources.table import InputTable
-from schemas import CLICKS
 
 
 def read_log(lake: Lake, config: Config, ds: date, damage: Damage | None = None) -> InputTable:

@@ -13,7 +13,7 @@ from divspa.config import Config
 from divspa.encoding.timeline import Timeline, first_of_each, strongest_of
 from divspa.features.settings import ClickLog, FeatureField
 from divspa.features.split import HeldOutUsers
-from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
+from divspa.schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 # Moments whose histories are laid out at once, so that a user of a million clicks needs no gigabytes.
 BLOCK = 20_000

@@ -12,8 +12,8 @@ from divspa.features.attributes import BEGINNING, MATCHED, VALID_FROM, Attribute
 from divspa.features.clicks import LogCounts
 from divspa.features.settings import FeatureField
 from divspa.features.split import Span
+from divspa.schemas.vocabulary import UNKNOWN
 from divspa.sources.files import Files
-from schemas.vocabulary import UNKNOWN
 
 # Drift is measured over the most frequent values of the day before, and all others together.
 FREQUENT = 20

@@ -8,8 +8,8 @@ from divspa.errors import GateError
 from divspa.features.figures import Figure
 from divspa.features.settings import FeatureGates
 from divspa.lake.tables import Lake
-from schemas import FEATURE_GATES
-from schemas.vocabulary import ITEM_FIELD
+from divspa.schemas import FEATURE_GATES
+from divspa.schemas.vocabulary import ITEM_FIELD
 
 # Which setting limits which figure.
 LIMITS = {

@@ -11,8 +11,8 @@ from pyspark.sql import types as T
 from divspa.errors import ConfigError
 from divspa.features.settings import ColumnField, SequenceField
 from divspa.lake.driver_rows import of_driver
+from divspa.schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
 from divspa.sources.expressions import column
-from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
 
 # Quantiles are taken over about so many rows, chosen by a hash of their id.
 LEARNED_FROM = 1_000_000

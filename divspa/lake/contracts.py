@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from divspa.errors import ContractError
-from schemas.contract import Column, Table
+from divspa.schemas.contract import Column, Table
 
 PAGE, RECORD = "tables.md", "tables.json"
 HEAD = """# The tables

@@ -10,8 +10,8 @@ from datetime import date, datetime
 from pyspark.sql import functions as F
 
 from divspa.lake.tables import Lake
+from divspa.schemas import JOB_RUNS
 from divspa.storage import listed, write_file
-from schemas import JOB_RUNS
 
 MANIFEST = "applications"
 # How Spark names a log: rolling ones are folders, compressed ones end in their codec.

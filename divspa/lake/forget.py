@@ -20,8 +20,8 @@ from divspa.lake.event_logs import event_logs_before
 from divspa.lake.maintain import held_tables, vacuum
 from divspa.lake.refitted import refit_lakes
 from divspa.lake.tables import Lake
+from divspa.schemas import JOB_RUNS, TABLES, TRAINING_RUNS, VOCABULARY, Table
 from divspa.storage import listed, locate, read_file, remove, size_of
-from schemas import JOB_RUNS, TABLES, TRAINING_RUNS, VOCABULARY, Table
 
 CHUNK = 1 << 20
 FORGOTTEN = "forgotten:"

@@ -16,7 +16,7 @@ from divspa.config import Config
 from divspa.errors import one_line
 from divspa.lake.tables import Lake
 from divspa.lake.traffic import Traffic
-from schemas import JOB_RUNS
+from divspa.schemas import JOB_RUNS
 
 logger = logging.getLogger(__name__)
 TAG = "spark.databricks.delta.commitInfo.userMetadata"

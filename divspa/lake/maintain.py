@@ -19,8 +19,8 @@ from divspa.lake.lease import MAINTAIN, Lease
 from divspa.lake.published import kept_versions, published
 from divspa.lake.tables import Lake, local_path
 from divspa.progress import console
+from divspa.schemas import AUGMENTED_POSITIVES, CLICKS, CLICKS_QUARANTINE, EXAMPLES, TABLES, TRAINING_RUNS, Table
 from divspa.storage import listed, remove
-from schemas import AUGMENTED_POSITIVES, CLICKS, CLICKS_QUARANTINE, EXAMPLES, TABLES, TRAINING_RUNS, Table
 
 # The log itself: every day is made from all earlier ones, so these never age.
 KEPT = (CLICKS, CLICKS_QUARANTINE)

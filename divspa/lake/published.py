@@ -14,9 +14,9 @@ from divspa.errors import MissingTableError
 from divspa.lake.delta_log import oldest_version
 from divspa.lake.refitted import folder_of, refit_lake
 from divspa.lake.tables import Lake
+from divspa.schemas import ITEM_EMBEDDINGS, JOB_RUNS, PUBLISHED, RECALL_I2I, RECALL_U2I, TABLES, TRAINING_RUNS, Table
 from divspa.settings import fingerprint
 from divspa.storage import size_of
-from schemas import ITEM_EMBEDDINGS, JOB_RUNS, PUBLISHED, RECALL_I2I, RECALL_U2I, TABLES, TRAINING_RUNS, Table
 
 PUBLISH, ROLLBACK = "publish", "rollback"
 # Logs, to which every run adds, belong to no version.

@@ -11,9 +11,9 @@ from pathlib import Path
 from divspa.config import Config
 from divspa.errors import ConfigError, InputError
 from divspa.progress import console
+from divspa.schemas import CLICKS
 from divspa.sources.files import list_files
 from divspa.sources.settings import Source
-from schemas import CLICKS
 
 GB = 1 << 30
 # Of the machine's memory the one JVM of a local master takes at most so much: Python, torch and FAISS need theirs.

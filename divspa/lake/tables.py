@@ -19,7 +19,7 @@ from divspa.lake.delta_log import property_of, rows_in, rows_written, version_of
 from divspa.lake.driver_rows import of_driver
 from divspa.lake.lease import Lease
 from divspa.lake.traffic import Traffic
-from schemas.contract import Table
+from divspa.schemas.contract import Table
 
 # The property of a table that holds the version of its contract.
 CONTRACT = "divspa.contract"

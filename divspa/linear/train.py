@@ -19,8 +19,8 @@ from divspa.linear.cooccurrence import Wanted, count_together, item_clicks, kept
 from divspa.linear.solution import Solution, solve
 from divspa.linear.solver import HeldOut
 from divspa.lists import Lists
+from divspa.schemas import EXAMPLES, ITEM_FEATURES, ITEM_NEIGHBOURS, TRAINING_RUNS, USER_FEATURES
 from divspa.settings import fingerprint
-from schemas import EXAMPLES, ITEM_FEATURES, ITEM_NEIGHBOURS, TRAINING_RUNS, USER_FEATURES
 
 LINEAR = "linear"
 READ = (EXAMPLES, ITEM_FEATURES, USER_FEATURES)

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from schemas.vocabulary import FIRST_INDEX
+from divspa.schemas.vocabulary import FIRST_INDEX
 
 
 class FieldSlot(BaseModel):

@@ -21,7 +21,7 @@ from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.models.two_tower import TwoTowerModule
 from divspa.publishing.channels import Channel
 from divspa.publishing.fusion import fuse, reciprocal_ranks
-from schemas import EXAMPLES, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_FEATURES
+from divspa.schemas import EXAMPLES, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_FEATURES
 
 SCORES_AT_ONCE = 8_000_000
 

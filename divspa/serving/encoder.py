@@ -12,7 +12,7 @@ from divspa.encoding.hashing import xxhash64
 from divspa.encoding.texts import plain_micros, plain_number, plain_text, plain_texts
 from divspa.encoding.timeline import Timeline
 from divspa.errors import InputError
-from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
+from divspa.schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
 USER_ID = "user_id"
 # An item as the log names it or, with the time of the click, a pair.

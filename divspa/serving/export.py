@@ -16,10 +16,10 @@ from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.publishing.channels import Channel
 from divspa.retrieval import search
+from divspa.schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS, USER_EMBEDDINGS, USER_FEATURES
 from divspa.serving.pack import pack
 from divspa.serving.user_lists import Published, user_lists
 from divspa.sources.allowed import allowed_items
-from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS, USER_EMBEDDINGS, USER_FEATURES
 
 
 def export_recall(lake: Lake, config: Config, ds: date) -> None:

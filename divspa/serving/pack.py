@@ -18,14 +18,14 @@ from divspa.config import Config
 from divspa.features.settings import ColumnField
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint
+from divspa.schemas import ITEM_FEATURES, VOCABULARY
+from divspa.schemas.vocabulary import ITEM_FIELD
 from divspa.serving.bundle import CATALOGUE, INDEX, ITEM_IDS, USER_TOWER, Bundle, parquet
 from divspa.serving.encoder import USER_ID, FieldRule, Request, Rules, SequenceRule
 from divspa.serving.index import MEASURED_AT, build_index
 from divspa.serving.recall import Recall
 from divspa.serving.tower import export_user_tower
 from divspa.sources.allowed import allowed_items
-from schemas import ITEM_FEATURES, VOCABULARY
-from schemas.vocabulary import ITEM_FIELD
 
 # The recall of an index is measured over so many users, and an example shows so many items.
 MEASURED_ON, SHOWN = 1000, 10

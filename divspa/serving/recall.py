@@ -9,9 +9,9 @@ import numpy as np
 
 from divspa.encoding.codes import Codes
 from divspa.errors import InputError
+from divspa.schemas.vocabulary import ITEM_FIELD
 from divspa.serving.bundle import CATALOGUE, INDEX, ITEM_IDS, USER_TOWER, Bundle
 from divspa.serving.encoder import Click, Encoder, Request, Rules
-from schemas.vocabulary import ITEM_FIELD
 
 # Two machines' floating point differ in the last places of a float32.
 CLOSE = 1e-4

@@ -16,7 +16,7 @@ from divspa.linear.train import LINEAR
 from divspa.publishing.channels import Channel
 from divspa.publishing.fusion import fuse_lists
 from divspa.retrieval import search
-from schemas import CHANNELS, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_EMBEDDINGS, USER_FEATURES
+from divspa.schemas import CHANNELS, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_EMBEDDINGS, USER_FEATURES
 
 LISTS = "id bigint, ids array<int>, scores array<float>, sources array<string>"
 

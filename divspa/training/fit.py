@@ -19,6 +19,7 @@ from divspa.models.settings import Model
 from divspa.models.two_tower import TwoTowerModule
 from divspa.models.warm_start import carry_over
 from divspa.progress import console
+from divspa.schemas.vocabulary import FIRST_INDEX
 from divspa.training.allocator import reused_memory
 from divspa.training.health import all_finite, require_healthy_loss, require_no_collapse
 from divspa.training.negatives import NegativeSampler
@@ -28,7 +29,6 @@ from divspa.training.ranks import Ranks
 from divspa.training.resume import Progress, ResumePoint
 from divspa.training.settings import Training
 from divspa.training.validation import Validation
-from schemas.vocabulary import FIRST_INDEX
 
 Report = Callable[[int, str], None]
 # How many examples of a batch an error names, and how many items are looked at for a collapse.

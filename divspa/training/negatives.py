@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from divspa.schemas.vocabulary import FIRST_INDEX
 from divspa.training.settings import Training
-from schemas.vocabulary import FIRST_INDEX
 
 
 @dataclass(frozen=True)

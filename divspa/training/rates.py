@@ -10,11 +10,11 @@ from divspa.errors import GateError, TrainingError, one_line
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint
 from divspa.progress import console
+from divspa.schemas import TRAINING_RUNS
 from divspa.settings import fingerprint
 from divspa.storage import remove
 from divspa.training.fit import Job
 from divspa.training.resume import Progress
-from schemas import TRAINING_RUNS
 
 
 @dataclass(frozen=True)

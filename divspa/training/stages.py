@@ -16,14 +16,7 @@ from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import with_all_settings
 from divspa.progress import step
-from divspa.settings import fingerprint
-from divspa.training.embed import embed_items, embed_users
-from divspa.training.fit import Job
-from divspa.training.launch import launch
-from divspa.training.rates import best_of
-from divspa.training.tracking import TrainedModel, require_tracking, track
-from divspa.training.validation import Validation
-from schemas import (
+from divspa.schemas import (
     AUGMENTED_POSITIVES,
     EXAMPLES,
     ITEM_EMBEDDINGS,
@@ -33,8 +26,15 @@ from schemas import (
     USER_FEATURES,
     VOCABULARY,
 )
-from schemas.contract import Table
-from schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
+from divspa.schemas.contract import Table
+from divspa.schemas.vocabulary import FIRST_INDEX, ITEM_FIELD
+from divspa.settings import fingerprint
+from divspa.training.embed import embed_items, embed_users
+from divspa.training.fit import Job
+from divspa.training.launch import launch
+from divspa.training.rates import best_of
+from divspa.training.tracking import TrainedModel, require_tracking, track
+from divspa.training.validation import Validation
 
 
 def train_base(lake: Lake, config: Config, ds: date) -> None:

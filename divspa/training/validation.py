@@ -8,7 +8,7 @@ import torch
 from divspa.errors import TrainingError
 from divspa.gains import gains
 from divspa.models.two_tower import TwoTowerModule
-from schemas.vocabulary import FIRST_INDEX
+from divspa.schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 8_000_000
 

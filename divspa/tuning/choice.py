@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
 from divspa.lake.tables import Lake
+from divspa.schemas import TUNING_TRIALS
 from divspa.settings import fingerprint
 from divspa.training.rates import with_rate
-from schemas import TUNING_TRIALS
 
 CHOSEN = ("ways", "popularity_discount", "scored_by", "beta")
 

@@ -15,6 +15,7 @@ from divspa.gains import gains
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.progress import console, step
+from divspa.schemas import EXAMPLES, ITEM_FEATURES, TRAINING_RUNS, TUNING_TRIALS
 from divspa.settings import fingerprint
 from divspa.storage import remove
 from divspa.training.fit import Job
@@ -25,7 +26,6 @@ from divspa.tuning.choice import CHOSEN, asked, earlier_choice, taken_over, to_t
 from divspa.tuning.positives import Sample, drawn_positives
 from divspa.tuning.rounds import CONTROL, MARGIN, ahead, best_first, plan, settled
 from divspa.tuning.trials import Bench, Outcome
-from schemas import EXAMPLES, ITEM_FEATURES, TRAINING_RUNS, TUNING_TRIALS
 
 # What is told of every trial, beside the criterion that chooses.
 TOLD = ("ndcg", "ndcg@100", "ndcg@200", "hr@50", "hr@200", "mrr")

@@ -25,8 +25,8 @@ from rich.console import Console
 
 from divspa.cli import summary as printed
 from divspa.config import load_config
+from divspa.schemas import TABLES
 from divspa.serving import Recall, Request
-from schemas import TABLES
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -17,7 +17,7 @@ from divspa.config import Config
 from divspa.data.batches import read_batches
 from divspa.errors import DamagedError
 from divspa.lake.tables import Lake
-from schemas import JOB_RUNS, METRICS
+from divspa.schemas import JOB_RUNS, METRICS
 
 DAY, LATER = date(2024, 1, 1), date(2024, 1, 2)
 CONFIG = Config.model_validate({"clicks": {"path": "-", "user": "-", "item": "-", "time": "-"}})

@@ -21,7 +21,7 @@ from divspa.lake.sizes import with_sizes
 from divspa.lake.tables import Lake
 from divspa.lake.training_split import counted_clicks
 from divspa.pipeline import stages_left
-from schemas import ATTRIBUTES_QUARANTINE, EXAMPLES, FEATURE_GATES, ITEM_FEATURES, VOCABULARY
+from divspa.schemas import ATTRIBUTES_QUARANTINE, EXAMPLES, FEATURE_GATES, ITEM_FEATURES, VOCABULARY
 
 DAY = date(2024, 1, 10)
 START = datetime(2024, 1, 1, tzinfo=UTC)

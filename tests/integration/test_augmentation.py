@@ -27,7 +27,7 @@ from divspa.bench.vectors import Embeddings
 from divspa.config import Config
 from divspa.errors import ConfigError, ContractError, GateError
 from divspa.lake.tables import Lake
-from schemas import AUGMENTED_POSITIVES, EXAMPLES, ITEM_EMBEDDINGS
+from divspa.schemas import AUGMENTED_POSITIVES, EXAMPLES, ITEM_EMBEDDINGS
 
 DAY = date(2024, 6, 30)
 CLICKS = {"path": "-", "user": "-", "item": "-", "time": "-"}

@@ -18,7 +18,7 @@ from divspa.config import Config
 from divspa.errors import ConflictError
 from divspa.lake.lease import leased
 from divspa.lake.tables import Lake
-from schemas import JOB_RUNS, METRICS
+from divspa.schemas import JOB_RUNS, METRICS
 
 DAYS = (date(2024, 1, 1), date(2024, 1, 2))
 NAMES = ("a", "b", "c")

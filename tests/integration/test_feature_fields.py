@@ -11,7 +11,7 @@ from divspa.config import Config
 from divspa.errors import ConfigError, GateError
 from divspa.features.build import build_features
 from divspa.lake.tables import Lake
-from schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, FEATURE_GATES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from divspa.schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, FEATURE_GATES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
 FIRST, SECOND = date(2024, 1, 8), date(2024, 1, 9)
 

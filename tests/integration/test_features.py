@@ -20,7 +20,7 @@ from divspa.features.settings import Split
 from divspa.features.split import HeldOutUsers, Span, clicked_by, with_split
 from divspa.lake.held import FORGETS_PLANS
 from divspa.lake.tables import Lake
-from schemas import CLICKS, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from divspa.schemas import CLICKS, EXAMPLES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
 
 DAY = date(2024, 1, 10)
 

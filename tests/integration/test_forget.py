@@ -16,7 +16,7 @@ from divspa.lake.lease import leased
 from divspa.lake.maintain import pinned_files
 from divspa.lake.tables import Lake
 from divspa.pipeline import forget_user
-from schemas import CLICKS, CLICKS_QUARANTINE, JOB_RUNS, TRAINING_RUNS, USER_EMBEDDINGS, VOCABULARY
+from divspa.schemas import CLICKS, CLICKS_QUARANTINE, JOB_RUNS, TRAINING_RUNS, USER_EMBEDDINGS, VOCABULARY
 
 DAY, LATER = date(2024, 1, 1), date(2024, 1, 2)
 PERSON, OTHER = "anna.o'neil@example.org", "zoe"

@@ -13,7 +13,7 @@ from divspa.config import Config
 from divspa.errors import GateError, InputError
 from divspa.evaluation.history import as_prometheus, last_days
 from divspa.lake.tables import Lake
-from schemas import CHANNELS, JOB_RUNS, METRICS
+from divspa.schemas import CHANNELS, JOB_RUNS, METRICS
 
 DAY = date(2024, 1, 1)
 CONFIG = Config.model_validate({"clicks": {"path": "-", "user": "-", "item": "-", "time": "-"}})

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from divspa.experiments.keep import FURTHEST_RANK, TABLES, bring, keep
 from divspa.lake.tables import Lake
-from schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS
+from divspa.schemas import EXPERIMENT_METRICS, EXPERIMENT_TRIALS
 
 DAY = date(2024, 1, 1)
 

@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 
 from divspa.errors import ContractError, MissingTableError
-from schemas import METRICS
-from schemas.contract import DS, Column, Table
+from divspa.schemas import METRICS
+from divspa.schemas.contract import DS, Column, Table
 
 DAY, NEXT = date(2024, 1, 1), date(2024, 1, 2)
 PRICES = Table(

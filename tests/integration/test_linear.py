@@ -18,7 +18,7 @@ from divspa.lake.tables import Lake
 from divspa.linear.recommend import Weights, recommend
 from divspa.linear.train import LINEAR, train_linear
 from divspa.publishing.channels import Channel
-from schemas import AUGMENTED_POSITIVES, EXAMPLES, ITEM_NEIGHBOURS, TRAINING_RUNS, USER_FEATURES, Table
+from divspa.schemas import AUGMENTED_POSITIVES, EXAMPLES, ITEM_NEIGHBOURS, TRAINING_RUNS, USER_FEATURES, Table
 
 DAY = date(2024, 6, 30)
 CLICKS = {"path": "-", "user": "-", "item": "-", "time": "-"}

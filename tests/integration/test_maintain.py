@@ -14,7 +14,7 @@ from divspa.lake.event_logs import enter_in_manifest
 from divspa.lake.lease import leased
 from divspa.lake.maintain import maintain, maintain_dry_run
 from divspa.lake.tables import Lake
-from schemas import CLICKS, JOB_RUNS, METRICS, TRAINING_RUNS
+from divspa.schemas import CLICKS, JOB_RUNS, METRICS, TRAINING_RUNS
 
 OLD, DAY = date(2024, 1, 1), date(2024, 1, 5)
 

@@ -18,12 +18,12 @@ from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
 from divspa.publishing.channels import Channel
 from divspa.publishing.fusion import FIRST
+from divspa.schemas import CHANNELS, ITEM_FEATURES, RECALL_U2I
 from divspa.serving.export import export_recall
 from divspa.serving.user_lists import user_lists
 from divspa.simulation.generator import generate
 from divspa.simulation.settings import GeneratorSettings
 from divspa.training.stages import train_base, train_divspa
-from schemas import CHANNELS, ITEM_FEATURES, RECALL_U2I
 
 LOG = GeneratorSettings(users=300, items=200, clicks=6000, days=14, fields=7)
 DAY = LOG.start + timedelta(days=LOG.days - 1)

@@ -15,9 +15,9 @@ from divspa.errors import ContractError, MissingTableError
 from divspa.lake.maintain import maintain
 from divspa.lake.published import published, rollback, versions
 from divspa.lake.tables import Lake
+from divspa.schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS
+from divspa.schemas.contract import Table
 from divspa.serving.publish import publish, publish_anyway
-from schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS
-from schemas.contract import Table
 
 FIRST, SECOND, THIRD = date(2024, 1, 1), date(2024, 1, 2), date(2024, 1, 3)
 LISTS = (

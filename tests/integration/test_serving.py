@@ -28,13 +28,13 @@ from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.registry import build_model, with_all_settings
+from divspa.schemas import CHANNELS, ITEM_EMBEDDINGS, ITEM_FEATURES, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
 from divspa.serving import Recall, Request, Served
 from divspa.serving.export import export_recall
 from divspa.serving.pack import pack
 from divspa.sources import values
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.stages import read_layout
-from schemas import CHANNELS, ITEM_EMBEDDINGS, ITEM_FEATURES, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
 
 DAY, BEGIN = date(2024, 1, 10), datetime(2024, 1, 1, tzinfo=UTC)
 USERS, ITEMS = 60, 40

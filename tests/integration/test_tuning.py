@@ -17,11 +17,11 @@ from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
 from divspa.pipeline import STAGES
+from divspa.schemas import EXAMPLES, TUNING_TRIALS, USER_FEATURES
 from divspa.training.stages import train_base
 from divspa.tuning import trials
 from divspa.tuning.choice import earlier_choice, with_choice
 from divspa.tuning.tune import tune
-from schemas import EXAMPLES, TUNING_TRIALS, USER_FEATURES
 
 DAY = date(2024, 1, 14)
 RATES = [0.0001, 0.01]

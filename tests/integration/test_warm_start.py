@@ -12,8 +12,8 @@ from divspa.config import Config
 from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
+from divspa.schemas import ITEM_EMBEDDINGS, TRAINING_RUNS
 from divspa.training.stages import train_base
-from schemas import ITEM_EMBEDDINGS, TRAINING_RUNS
 
 FIRST = date(2024, 1, 5)
 

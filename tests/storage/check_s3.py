@@ -21,7 +21,7 @@ import pytest
 from s3_server import SECRET, s3_server
 
 from divspa.pipeline import STAGES
-from schemas import TABLES
+from divspa.schemas import TABLES
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -4,7 +4,7 @@ from pyspark.sql import functions as F
 
 from divspa.augmentation.ways.way import SPARE, Found, Known, Way, candidates_of, ids_of
 from divspa.linear.recommend import Weights, recommend
-from schemas import ITEM_NEIGHBOURS
+from divspa.schemas import ITEM_NEIGHBOURS
 
 
 def find(known: Known) -> Found:

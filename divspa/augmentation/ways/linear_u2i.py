@@ -2,7 +2,7 @@
 
 from divspa.augmentation.ways.way import Found, Known, Way, candidates_of, ids_of
 from divspa.linear.recommend import Weights, recommend
-from schemas import ITEM_NEIGHBOURS
+from divspa.schemas import ITEM_NEIGHBOURS
 
 
 def find(known: Known) -> Found:

@@ -10,7 +10,7 @@ from divspa.arrow import list_column
 from divspa.augmentation.sampling import hashed_uniforms
 from divspa.augmentation.ways.way import SPARE, Found, Known, Way, candidates_of
 from divspa.lists import offsets_of
-from schemas import ITEM_FEATURES
+from divspa.schemas import ITEM_FEATURES
 
 NUMBER = 5
 FOUND = "id bigint, ids array<int>, scores array<float>"

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from divspa.augmentation.catalogue import Complete
 from divspa.augmentation.settings import DivSPA
 from divspa.retrieval import SearchReport
-from schemas import Table
+from divspa.schemas import Table
 
 # Candidates of an item that the user has clicked are passed over, so more than k are kept for each item.
 SPARE = 3

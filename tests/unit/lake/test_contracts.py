@@ -8,8 +8,8 @@ import pytest
 
 from divspa.errors import ContractError
 from divspa.lake.contracts import PAGE, RECORD, broken, record, write
-from schemas import METRICS, RECALL_U2I, TABLES
-from schemas.contract import Column
+from divspa.schemas import METRICS, RECALL_U2I, TABLES
+from divspa.schemas.contract import Column
 
 DOCS = Path(__file__).parents[3] / "docs"
 
