@@ -147,7 +147,7 @@ def _word(user: str) -> str:
 
 
 def _named_in(text: str, user: str) -> bool:
-    return any(re.search(_word(spelled), text) for spelled in {user, html.escape(user)})
+    return any(re.search(_word(user), spelled) for spelled in (text, html.unescape(text)))
 
 
 def _in_log(path: str, wanted: bytes) -> bool:

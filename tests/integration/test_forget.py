@@ -58,7 +58,7 @@ def held(lake: Lake) -> Lake:
     lake.replace_day_with(CLICKS_QUARANTINE, [("no item", row, 1), ("no item", '{"u":"zoe"}', 1)], DAY)
     report = Path(lake.root) / "reports" / f"ds={DAY}" / "report.html"
     report.parent.mkdir(parents=True)
-    report.write_text(f"<td>{PERSON.replace(chr(39), '&#x27;')}</td>")
+    report.write_text(f"<td>{PERSON.replace(chr(39), '&#39;')}</td>")
     return lake
 
 
