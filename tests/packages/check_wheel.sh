@@ -37,6 +37,7 @@ import json
 import sys
 
 day = json.load(open(sys.argv[1]))
-print(sys.version.split()[0], day["seconds"], "s:", ", ".join(day["stages"]), day["published"])
+(channel,) = (row["channel"] for row in day["channels"] if row["published"])
+print(sys.version.split()[0], day["seconds"], "s:", ", ".join(day["stages"]), "published:", channel)
 PROGRAM
 done
