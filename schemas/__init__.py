@@ -19,6 +19,7 @@ from schemas.item_neighbours import ITEM_NEIGHBOURS
 from schemas.job_runs import JOB_RUNS
 from schemas.metrics import METRICS
 from schemas.published import PUBLISHED
+from schemas.recall_fallback import RECALL_FALLBACK
 from schemas.recall_i2i import RECALL_I2I
 from schemas.recall_u2i import RECALL_U2I
 from schemas.training_runs import TRAINING_RUNS
@@ -52,6 +53,7 @@ TABLES: dict[str, Table] = {
         CHANNELS,
         RECALL_U2I,
         RECALL_I2I,
+        RECALL_FALLBACK,
         PUBLISHED,
         JOB_RUNS,
     )
@@ -76,6 +78,7 @@ __all__ = [
     "JOB_RUNS",
     "METRICS",
     "PUBLISHED",
+    "RECALL_FALLBACK",
     "RECALL_I2I",
     "RECALL_U2I",
     "TABLES",
