@@ -58,7 +58,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "train_divspa": (),
     "evaluate": ("metrics", "channels"),
     "refit": (),
-    "export_recall": ("recall_u2i", "recall_i2i"),
+    "export_recall": ("recall_u2i", "recall_i2i", "recall_fallback"),
     "publish": ("published",),
 }
 

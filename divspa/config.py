@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
 from divspa.augmentation.settings import DivSPA
 from divspa.errors import ConfigError
@@ -28,6 +28,7 @@ class Config(Section):
     """The whole configuration of a daily pipeline."""
 
     lake: Place = "lake"
+    catalog: Annotated[str, StringConstraints(pattern=r"^\w+\.\w+$")] | None = None
     seed: Annotated[int, Field(ge=0)] = 17
     clicks: ClickLog
     users: Attributes | None = None
@@ -120,6 +121,20 @@ class Config(Section):
         needs |= {"{ds} in clicks.path": "{ds}" in self.clicks.path} | {f"{side}.valid_from": True for side in dated}
         if not self.clicks.has_times and (asked := [name for name, needed in needs.items() if needed]):
             raise ValueError(f"`clicks.time_unit: order` knows no times, which {', '.join(asked)} needs")
+        return self
+
+    @model_validator(mode="after")
+    def _segments_known(self) -> "Config":
+        known = [
+            field.name
+            for field in self.user_columns
+            if field.kind == "categorical" and field.max_values == 1 and field.hash_buckets is None
+        ]
+        if unknown := [name for name in self.recall.segments if name not in known]:
+            raise ValueError(
+                f"`recall.segments` names {', '.join(unknown)}: expected categorical user fields of one value without "
+                f"`hash_buckets`, of {', '.join(known) or 'which there are none'}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from divspa.schemas.item_neighbours import ITEM_NEIGHBOURS
 from divspa.schemas.job_runs import JOB_RUNS
 from divspa.schemas.metrics import METRICS
 from divspa.schemas.published import PUBLISHED
+from divspa.schemas.recall_fallback import RECALL_FALLBACK
 from divspa.schemas.recall_i2i import RECALL_I2I
 from divspa.schemas.recall_u2i import RECALL_U2I
 from divspa.schemas.training_runs import TRAINING_RUNS
@@ -52,6 +53,7 @@ TABLES: dict[str, Table] = {
         CHANNELS,
         RECALL_U2I,
         RECALL_I2I,
+        RECALL_FALLBACK,
         PUBLISHED,
         JOB_RUNS,
     )
@@ -76,6 +78,7 @@ __all__ = [
     "JOB_RUNS",
     "METRICS",
     "PUBLISHED",
+    "RECALL_FALLBACK",
     "RECALL_I2I",
     "RECALL_U2I",
     "TABLES",

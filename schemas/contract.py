@@ -20,7 +20,8 @@ class Table:
     `grain` says what one row is; `key` names the columns that are unique within a day; `checks` maps the name of a
     CHECK constraint to its SQL expression. Every table is partitioned by `ds` first. `version` rises with each change
     that a reader may notice, such as a column that goes, is renamed or means something else; a new nullable column is
-    none. `written_by` names the stages, and `read_for` what a reader comes for.
+    none. A table with `change_feed` tells readers which rows changed from one version to the next. `written_by` names
+    the stages, and `read_for` what a reader comes for.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Table:
     written_by: str = ""
     read_for: str = ""
     version: int = 1
+    change_feed: bool = False
 
     @property
     def column_names(self) -> list[str]:

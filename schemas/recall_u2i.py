@@ -18,5 +18,6 @@ RECALL_U2I = Table(
         Column("sources", "ARRAY<STRING>", "For each item the models whose lists hold it, joined by +", nullable=True),
     ),
     key=("user_id",),
+    change_feed=True,
     checks={"lengths_equal": "size(item_ids) = size(scores)"},
 )

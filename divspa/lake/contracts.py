@@ -89,6 +89,7 @@ def _section(table: Table) -> str:
         f"written by `{table.written_by}`",
         f"key within a day: {', '.join(f'`{name}`' for name in table.key)}",
         f"partitioned by {', '.join(f'`{name}`' for name in table.partitioned_by)}",
+        *(["with a change data feed"] if table.change_feed else []),
     ]
     rows = [
         f"| `{column.name}` | {column.type} | {'yes' if column.nullable else ''} | {_cell(column.comment)} |"

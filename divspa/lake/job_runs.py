@@ -14,6 +14,7 @@ from typing import Any
 
 from divspa.config import Config
 from divspa.errors import one_line
+from divspa.lake.lineage import Lineage
 from divspa.lake.tables import Lake
 from divspa.lake.traffic import Traffic
 from divspa.schemas import JOB_RUNS
@@ -33,11 +34,13 @@ class Run:
 
 @contextmanager
 def recorded(lake: Lake, config: Config, run: Run) -> Iterator[None]:
-    """Name what runs inside in Spark's UI and in Delta's histories, then log it and add its row to `job_runs`.
+    """Name what runs inside in Spark's UI and in Delta's histories, then log it, add its row to `job_runs` and
+    tell the receiver of lineage.
 
     A run that cannot be recorded is a warning: neither it nor the error of its stage is lost to that.
     """
     context, error = lake.spark.sparkContext, None
+    lineage = Lineage.of(run.stage, lake.root)
     jvm: Any = lake.spark._jvm
     processes = ("self", jvm.java.lang.ProcessHandle.current().pid())
     row = {**asdict(run), "started_at": datetime.now(UTC), "application_id": context.applicationId}
@@ -46,6 +49,8 @@ def recorded(lake: Lake, config: Config, run: Run) -> Iterator[None]:
     context.setJobGroup(run.run_id, f"{run.stage} {run.ds}")
     lake.spark.conf.set(TAG, run.run_id)
     started = time.perf_counter()
+    if lineage is not None:
+        lineage.started()
     try:
         yield
     except BaseException as problem:
@@ -63,6 +68,8 @@ def recorded(lake: Lake, config: Config, run: Run) -> Iterator[None]:
             "error": error,
         }
         logger.info(json.dumps({"event": "stage", **row}, default=str))
+        if lineage is not None:
+            lineage.ended(traffic, error)
         _add(lake, row)
 
 

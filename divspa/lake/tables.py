@@ -187,19 +187,18 @@ class Lake:
             f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {_quoted(c.comment)}"
             for c in table.columns
         )
-        properties = {"delta.enableDeletionVectors": "false", CONTRACT: str(table.version)}
+        properties = {"delta.enableDeletionVectors": "false", **_promised(table)}
         properties |= {f"delta.constraints.{name}": check for name, check in table.checks.items()}
-        listed = ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in properties.items())
         create = (
             f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({columns}) USING DELTA "
             f"PARTITIONED BY ({', '.join(table.partitioned_by)}) COMMENT {_quoted(table.grain)} "
-            f"TBLPROPERTIES ({listed})"
+            f"TBLPROPERTIES ({_listed(properties)})"
         )
         self._commit(table, f"create {table.name}", lambda: self.spark.sql(create))
         return True
 
     def _bring_up_to_date(self, table: Table) -> None:
-        """Give a table that an earlier divspa made the columns that its contract has since been given, and its version.
+        """Give a table that an earlier divspa made the columns, version and properties that its contract has since.
 
         Raises ContractError for a column that may not be null, which no old row could have, and for a table of a later
         contract, which other rows would break.
@@ -223,9 +222,10 @@ class Lake:
             added = ", ".join(f"`{c.name}` {c.type} COMMENT {_quoted(c.comment)}" for c in new)
             add = f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})"
             self._commit(table, f"add columns to {table.name}", lambda: self.spark.sql(add))
-        if kept != str(table.version):
-            told = f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ({_quoted(CONTRACT)} = '{table.version}')"
-            self._commit(table, f"say the contract of {table.name}", lambda: self.spark.sql(told))
+        told = {key: value for key, value in _promised(table).items() if property_of(rows, key) != value}
+        if told:
+            alter = f"ALTER TABLE {self.name(table)} SET TBLPROPERTIES ({_listed(told)})"
+            self._commit(table, f"say the contract of {table.name}", lambda: self.spark.sql(alter))
 
     def _require(self, table: Table) -> None:
         if not self.exists(table):
@@ -256,6 +256,15 @@ def with_new_columns(rows: DataFrame, table: Table) -> DataFrame:
     """Rows of an earlier version, with null in the columns that the contract has since been given."""
     new = [column for column in table.columns if column.nullable and column.name not in rows.columns]
     return rows.withColumns({column.name: F.lit(None).cast(column.type) for column in new}) if new else rows
+
+
+def _promised(table: Table) -> dict[str, str]:
+    """The properties of a table that follow from its contract."""
+    return {CONTRACT: str(table.version)} | ({"delta.enableChangeDataFeed": "true"} if table.change_feed else {})
+
+
+def _listed(properties: Mapping[str, str]) -> str:
+    return ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in properties.items())
 
 
 def _matches(scope: Mapping[str, object]) -> Column:

@@ -1,6 +1,7 @@
-"""Stage `export_recall`: recall lists, and the bundle that a service loads."""
+"""Stage `export_recall`: lists for users, items and segments of users, and the bundle that a service loads."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import date
 
 import numpy as np
@@ -13,23 +14,37 @@ from divspa.config import Config
 from divspa.errors import ContractError
 from divspa.lake.refitted import served_from
 from divspa.lake.tables import Lake
+from divspa.linear.recommend import Weights, recommend
+from divspa.linear.train import LINEAR
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.publishing.channels import Channel
 from divspa.retrieval import search
-from divspa.schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS, USER_EMBEDDINGS, USER_FEATURES
+from divspa.schemas import (
+    ITEM_EMBEDDINGS,
+    ITEM_NEIGHBOURS,
+    RECALL_FALLBACK,
+    RECALL_I2I,
+    RECALL_U2I,
+    TRAINING_RUNS,
+    USER_EMBEDDINGS,
+    USER_FEATURES,
+    VOCABULARY,
+)
+from divspa.serving.fallback import fallback_lists, with_values
 from divspa.serving.pack import pack
 from divspa.serving.user_lists import Published, user_lists
 from divspa.sources.allowed import allowed_items
 
 
 def export_recall(lake: Lake, config: Config, ds: date) -> None:
-    """Write recall_u2i, recall_i2i and, in `serving/ds=DAY/VERSION`, the bundle for `divspa.serving.Recall`.
+    """Write recall_u2i, recall_i2i, recall_fallback and, in `serving/ds=DAY/VERSION`, the bundle for `Recall`.
 
     With `publishing.refit` models, items and users are those of the stage `refit`, which has learned from all clicks.
     Lists are of the day's end: histories and clicked items hold the clicks after the cutoff too. What lists and index
     offer are items that meet `recall.allowed`. The lists of users are of the channel that `evaluate` chose; those of
-    items, and the serving files, of its model with vectors, or the best such. Raises ContractError when embeddings and
-    checkpoint are of two models, and GateError for a day that is held back.
+    items, and the serving files, of its model with vectors, or the best such; items have lists of the linear model,
+    too. Raises ContractError when embeddings and checkpoint are of two models, and GateError for a day that is held
+    back.
     """
     published, source = Published.of(lake, ds), served_from(lake, ds, refit=config.publishing.refit)
     items = source.read_day(ITEM_EMBEDDINGS, ds, model=published.tower)
@@ -44,13 +59,40 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
     made = {"channel": published.channel.name, "model_version": version, "search_recall": recall}
     made = {name: F.lit(value) for name, value in made.items()}
     lake.replace_day(RECALL_U2I, with_item_names(lists.join(names, "id"), items).withColumns(made), ds, unique=True)
-    every, index = (of.select(F.col("item_index").cast("bigint").alias("id"), "vector") for of in (items, allowed))
-    i2i, report = search(every, index, config.recall.items_per_item, exclude_self=True)
-    made = {"model_version": F.lit(checkpoint.version), "search_recall": F.lit(report.recall)}
-    i2i = i2i.join(items.select("item_id", F.col("item_index").cast("bigint").alias("id")), "id")
-    lake.replace_day(RECALL_I2I, with_item_names(i2i, items).withColumns(made), ds, unique=True)
+    i2i = nearest_items(items, allowed, config.recall.items_per_item, published.tower)
+    linear = [each for each in (source, lake) if each.exists(ITEM_NEIGHBOURS)]
+    if linear:
+        neighbours = linear[0].read_day(ITEM_NEIGHBOURS, ds)
+        i2i = i2i.unionByName(linear_items(neighbours, allowed, config.recall.items_per_item))
+    of_items = items.select("item_id", F.col("item_index").cast("bigint").alias("id"))
+    lake.replace_day(RECALL_I2I, with_item_names(i2i.join(of_items, "id"), items), ds, unique=True)
+    with ExitStack() as till_written:
+        people = source.read_day(USER_FEATURES, ds, as_of="latest")
+        people = with_values(people, config.user_columns, config.recall.segments, source.read_day(VOCABULARY, ds))
+        lists = fallback_lists(till_written, people, allowed, config.recall)
+        lake.replace_day(RECALL_FALLBACK, lists, ds, unique=True)
     users = source.read_day(USER_EMBEDDINGS, ds, model=published.tower, as_of="latest")
     pack(source, config, ds, checkpoint, allowed, users).write(f"{lake.root}/serving/ds={ds}")
+
+
+def nearest_items(items: DataFrame, allowed: DataFrame, k: int, model: str) -> DataFrame:
+    """The k of `allowed` nearest to each item by a model's vectors: id BIGINT (item_index), ids, scores, model."""
+    every, index = (of.select(F.col("item_index").cast("bigint").alias("id"), "vector") for of in (items, allowed))
+    found, report = search(every, index, k, exclude_self=True)
+    lists = found.select("id", F.col("ids").cast("array<int>"), F.col("scores").cast("array<float>"))
+    return _of_model(lists, items, model, report.recall)
+
+
+def linear_items(neighbours: DataFrame, allowed: DataFrame, k: int) -> DataFrame:
+    """The k of `allowed` that a click on an item speaks for most, as `nearest_items`; some items speak for none."""
+    asked = neighbours.select(F.col("item_index").cast("bigint").alias("id"), F.array("item_index").alias("clicked"))
+    lists = recommend(asked, Weights.read(neighbours, allowed=allowed), k).where(F.size("ids") > 0)
+    return _of_model(lists, neighbours, LINEAR, 1.0)
+
+
+def _of_model(lists: DataFrame, items: DataFrame, model: str, recall: float) -> DataFrame:
+    versions = items.select(F.col("item_index").cast("bigint").alias("id"), "model_version")
+    return lists.join(versions, "id").withColumns({"channel": F.lit(model), "search_recall": F.lit(recall)})
 
 
 def version_of(source: Lake, ds: date, channel: Channel) -> str:

@@ -3,6 +3,7 @@
 from datetime import date
 
 from divspa.config import Config
+from divspa.lake.catalog import register
 from divspa.lake.published import publish_day, published
 from divspa.lake.tables import Lake
 from divspa.progress import console
@@ -23,6 +24,11 @@ def publish(lake: Lake, config: Config, ds: date) -> None:
 
 
 def publish_anyway(lake: Lake, config: Config, ds: date) -> None:
-    """Publish a day, also one before that which is published. Raises as `publish`."""
+    """Publish a day, also one before that which is published, and name its tables in `catalog`.
+
+    Raises as `publish`, and ConfigError when the catalogue cannot be used.
+    """
     folder = newest_of(f"{lake.root}/serving/ds={ds}")
     publish_day(lake, config, ds, folder.removeprefix(lake.root + "/"))
+    if config.catalog is not None:
+        register(lake, config.catalog)

@@ -106,7 +106,7 @@ def test_published_tables_are_assets(module) -> None:
         "train_linear": ["item_neighbours"],
         "augment": ["augmented_positives"],
         "evaluate": ["metrics", "channels"],
-        "export_recall": ["recall_u2i", "recall_i2i"],
+        "export_recall": ["recall_u2i", "recall_i2i", "recall_fallback"],
         "publish": ["published"],
     }
 

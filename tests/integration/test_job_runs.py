@@ -3,7 +3,10 @@
 import json
 import logging
 import re
+import threading
+from collections.abc import Iterator
 from datetime import date, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from delta.tables import DeltaTable
@@ -12,16 +15,40 @@ from divspa import pipeline
 from divspa.config import Config
 from divspa.errors import GateError, InputError
 from divspa.evaluation.history import as_prometheus, last_days
+from divspa.lake.lineage import Lineage
 from divspa.lake.tables import Lake
+from divspa.lake.traffic import Traffic
 from divspa.schemas import CHANNELS, JOB_RUNS, METRICS
 
 DAY = date(2024, 1, 1)
 CONFIG = Config.model_validate({"clicks": {"path": "-", "user": "-", "item": "-", "time": "-"}})
+STATES = [("build_features", "COMPLETE"), ("train_base", "FAIL")]
 SECRET = "wJalrXUtnFEMI-not-a-real-key"
 
 
+@pytest.fixture
+def lineage(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict]]:
+    """What a receiver of OpenLineage was told."""
+    events: list[dict] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            events.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(201)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("OPENLINEAGE_URL", f"http://127.0.0.1:{server.server_port}")
+    yield events
+    server.shutdown()
+    server.server_close()
+
+
 def test_what_stages_read_and_wrote_and_why_one_failed(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, lineage: list[dict]
 ) -> None:
     described: list[str | None] = []
 
@@ -50,12 +77,33 @@ def test_what_stages_read_and_wrote_and_why_one_failed(
     assert lake.spark.sparkContext.getLocalProperty("spark.job.description") is None
     commit = DeltaTable.forPath(lake.spark, lake.path(METRICS)).history(1).collect()[0]
     assert commit.userMetadata == done.run_id
-    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name.startswith("divspa")]
+    records = [each for each in caplog.records if each.name == "divspa.lake.job_runs"]
+    lines = [json.loads(record.getMessage()) for record in records]
     assert [(line["stage"], line["status"]) for line in lines] == [
         ("build_features", "succeeded"),
         ("train_base", "failed"),
     ]
     assert lines[0]["rows_written"] == {"metrics": 3} and SECRET not in caplog.text
+    told = [(event["job"]["name"], event["eventType"]) for event in lineage]
+    assert told == [(f"divspa.{name}", how) for name, end in STATES for how in ("START", end)]
+    assert SECRET not in json.dumps(lineage)
+    assert len({event["run"]["runId"] for event in lineage}) == 2
+    (written,) = lineage[1]["outputs"]
+    assert (written["namespace"], written["name"]) == ("file", lake.path(METRICS))
+    assert written["facets"]["version"]["datasetVersion"] == str(lake.version(METRICS))
+    assert written["outputFacets"]["outputStatistics"]["rowCount"] == 3
+    assert [each["name"] for each in lineage[1]["inputs"]] == [lake.path(METRICS)]
+    assert "s3a://***@bucket" in lineage[3]["run"]["facets"]["errorMessage"]["message"]
+
+
+def test_a_receiver_that_is_away_stops_no_stage(monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    monkeypatch.setenv("OPENLINEAGE_URL", "http://127.0.0.1:1")
+    told = Lineage.of("publish", "s3a://bucket/lake")
+    assert told is not None
+    told.ended(Traffic(versions_written={"metrics": 4}), None)
+    assert "no lineage of divspa.publish" in caplog.text
+    monkeypatch.delenv("OPENLINEAGE_URL")
+    assert Lineage.of("publish", "lake") is None
 
 
 def test_a_run_that_cannot_be_recorded_keeps_its_own_error(

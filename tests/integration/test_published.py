@@ -1,7 +1,11 @@
 """The published version on real Delta tables: it moves last, back too, and pinned readers never see a mix."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -9,12 +13,14 @@ import deltalake
 import duckdb
 import polars as pl
 import pytest
+from pyspark.sql import functions as F
 
 from divspa.config import Config
-from divspa.errors import ContractError, MissingTableError
+from divspa.errors import ConfigError, ContractError, MissingTableError
+from divspa.lake.catalog import register
 from divspa.lake.maintain import maintain
 from divspa.lake.published import published, rollback, versions
-from divspa.lake.tables import Lake
+from divspa.lake.tables import Lake, with_new_columns
 from divspa.schemas import ITEM_EMBEDDINGS, RECALL_I2I, RECALL_U2I, TRAINING_RUNS
 from divspa.schemas.contract import Table
 from divspa.serving.publish import publish, publish_anyway
@@ -136,6 +142,71 @@ def test_readers_of_pinned_versions_see_one_version_or_the_other(lake) -> None:
     assert not errors, errors[0]
     assert all(len(each) == 1 for each in met), met
     assert len(set(map(str, met))) > 1
+
+
+def test_readers_can_ask_which_lists_changed_also_of_a_table_of_an_earlier_contract(lake) -> None:
+    shape = "user_id string, item_ids array<string>, scores array<float>, model_version string, search_recall double"
+    rows = lake.spark.createDataFrame([("a", ["x"], [1.0], "v", 1.0), ("b", ["y"], [1.0], "v", 1.0)], shape)
+    rows = with_new_columns(rows, RECALL_U2I)
+    lake.replace_day(replace(RECALL_U2I, change_feed=False), rows, FIRST)
+    lake.replace_day(RECALL_U2I, rows, SECOND)
+    made_now = lake.version(RECALL_U2I)
+    lake.replace_day(RECALL_U2I, rows.where("user_id = 'a'").withColumn("item_ids", F.array(F.lit("z"))), SECOND)
+    feed = lake.spark.read.format("delta").option("readChangeFeed", True).option("startingVersion", made_now + 1)
+    changes = feed.load(lake.path(RECALL_U2I)).select("_change_type", "user_id", "item_ids").collect()
+    assert sorted(map(tuple, changes)) == [("delete", "a", ["x"]), ("delete", "b", ["y"]), ("insert", "a", ["z"])]
+    assert deltalake.DeltaTable(lake.path(RECALL_U2I)).protocol().min_reader_version == 1
+
+
+def test_published_tables_have_their_names_in_a_catalogue(lake, tmp_path) -> None:
+    settings = config().model_copy(update={"catalog": "spark_catalog.recsys"})
+    made(lake, FIRST, "one")
+    try:
+        publish(lake, settings, FIRST)
+        assert lake.spark.table("recsys.recall_u2i").count() == lake.spark.table("recsys.published").count() == 1
+        made(lake, SECOND, "two")
+        publish(lake, settings, SECOND)
+        assert lake.spark.table("recsys.recall_u2i").count() == 2
+        other = Lake(lake.spark, str(tmp_path / "other"))
+        made(other, FIRST, "one")
+        with pytest.raises(ConfigError, match=r"another table spark_catalog\.recsys\..*mend `catalog`"):
+            publish(other, settings, FIRST)
+        with pytest.raises(ConfigError, match=r"cannot be registered in nowhere\.recsys.*spark\.sql\.catalog"):
+            register(lake, "nowhere.recsys")
+    finally:
+        lake.spark.sql("DROP SCHEMA IF EXISTS recsys CASCADE")
+    assert lake.read(RECALL_U2I).count() == 2, "the catalogue owns no files"
+
+
+HIVE = """
+import sys
+from divspa.lake.catalog import register
+from divspa.lake.session import spark_session
+from divspa.lake.settings import Spark
+from divspa.lake.tables import Lake
+
+spark = spark_session(Spark(master="local[1]", driver_memory="1g", small_log=True))
+assert spark.conf.get("spark.sql.catalogImplementation") == "hive"
+new = register(Lake(spark, sys.argv[1]), "spark_catalog.recsys")
+print(len(new), spark.table("spark_catalog.recsys.recall_i2i").count())
+"""
+
+
+def test_the_names_outlive_a_session_in_hives_catalogue(lake, tmp_path) -> None:
+    made(lake, FIRST, "one")
+    options = {
+        "spark.sql.catalogImplementation": "hive",
+        "spark.sql.warehouse.dir": f"{tmp_path}/warehouse",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": f"jdbc:derby:;databaseName={tmp_path}/metastore;create=true",
+        "derby.stream.error.file": f"{tmp_path}/derby.log",
+    }
+    java = " ".join([os.environ["JAVA_TOOL_OPTIONS"], *(f"-D{key}={value}" for key, value in options.items())])
+    environment = {**os.environ, "JAVA_TOOL_OPTIONS": java}
+    for new in (4, 0):
+        command = [sys.executable, "-c", HIVE, lake.root]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.split() == [str(new), "1"]
 
 
 def test_maintain_spares_what_is_published(lake) -> None:

@@ -28,7 +28,15 @@ from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
 from divspa.models.registry import build_model, with_all_settings
-from divspa.schemas import CHANNELS, ITEM_EMBEDDINGS, ITEM_FEATURES, RECALL_U2I, USER_EMBEDDINGS, USER_FEATURES
+from divspa.schemas import (
+    CHANNELS,
+    ITEM_EMBEDDINGS,
+    ITEM_FEATURES,
+    RECALL_FALLBACK,
+    RECALL_U2I,
+    USER_EMBEDDINGS,
+    USER_FEATURES,
+)
 from divspa.serving import Recall, Request, Served
 from divspa.serving.export import export_recall
 from divspa.serving.pack import pack
@@ -108,6 +116,8 @@ def written(folder: Path) -> Config:
                 "items_per_user": 10,
                 "items_per_item": 5,
                 "lists": {"stocked": "stocked", "one": "item = 'i3'"},
+                "segments": ["plan", "shouted"],
+                "segment_users": 4,
             },
         }
     )
@@ -206,6 +216,32 @@ def test_alone_a_user_has_the_same_vector_and_the_published_list(lake, recall, r
         found = recall.candidates(request.fields, request.clicks, 10)
         assert found.scores == pytest.approx(lists[user]["scores"], abs=1e-5)
         assert set(found.item_ids[:8]) <= set(lists[user]["item_ids"])
+
+
+def test_users_whom_nobody_knows_have_lists_by_segment(lake, folder) -> None:
+    clicks = pd.read_parquet(folder / "clicks.parquet").drop_duplicates(["user", "item"])
+    users = pd.read_parquet(folder / "users.parquet").set_index("user").reindex(clicks["user"].unique())
+    plan = users["plan"].str.strip().where(~users["plan"].isin(["NULL", "rare"]))
+    both = plan.notna() & users["city"].notna()
+    segments = [pd.Series("{}", users.index), plan.dropna().map(lambda plan: f'{{"plan":"{plan}"}}')]
+    segments += ['{"plan":"' + plan[both] + '","shouted":"' + users["city"].str.upper()[both] + '"}']
+    of_all = clicks["item"].value_counts()
+    lists = {row["segment"]: row for row in lake.read_day(RECALL_FALLBACK, DAY).collect()}
+    wanted = {}
+    for members in segments:
+        for segment, own in members.groupby(members):
+            if len(own) >= 4:
+                wanted[segment] = len(own), clicks[clicks["user"].isin(own.index)]["item"].value_counts()
+    assert {segment: row["users"] for segment, row in lists.items()} == {name: n for name, (n, _) in wanted.items()}
+    assert {name.count(":") for name in lists} == {0, 1, 2}
+    for segment, (size, counts) in wanted.items():
+        ids, scores = lists[segment]["item_ids"], lists[segment]["scores"]
+        own = [item for item in ids if item in counts]
+        assert ids[: len(own)] == own and len(ids) == len(set(ids)) == 10
+        assert [round(score * size) for score in scores[: len(own)]] == sorted(counts, reverse=True)[: len(own)]
+        assert [round(score * size) for score in scores[: len(own)]] == [counts[item] for item in own]
+        assert len(own) == min(10, len(counts)) and all(score == 0 for score in scores[len(own) :])
+        assert sorted(of_all[ids[len(own) :]], reverse=True) == list(of_all[ids[len(own) :]])
 
 
 def test_clicks_without_times_are_taken_as_they_come(recall, requests) -> None:
