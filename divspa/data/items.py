@@ -10,6 +10,7 @@ import torch
 
 from divspa.arrow import matrix
 from divspa.storage import locate
+from schemas.vocabulary import FIRST_INDEX
 
 COLUMNS = ["item_index", "item_features", "popularity", "train_clicks"]
 
@@ -24,6 +25,12 @@ class Items:
     features_VF: torch.Tensor
     popularity_V: torch.Tensor
     clicks_V: torch.Tensor
+
+    def cold(self) -> torch.Tensor | None:
+        """Which items have no training clicks [V]; None where every item of the catalogue has some."""
+        cold_V = self.clicks_V == 0
+        cold_V[:FIRST_INDEX] = False
+        return cold_V if cold_V.any() else None
 
 
 def read_items(files: list[str], items: int) -> Items:

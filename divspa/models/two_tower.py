@@ -11,6 +11,7 @@ from torch import nn
 from divspa.models.embeddings import FieldEmbeddings, HistoryWeights, ItemEmbeddings
 from divspa.models.layout import Layout
 from divspa.settings import Section
+from schemas.vocabulary import UNKNOWN
 
 Layers = tuple[Annotated[int, Field(ge=1, le=1 << 16)], ...]
 
@@ -81,6 +82,13 @@ class TwoTowerModule(nn.Module):
     def item_parts(self, items_N: torch.Tensor, item_features_NF: torch.Tensor) -> torch.Tensor:
         """The embedded inputs of the item tower [N, 1 + fields, dim]: the item's own embedding comes first."""
         return torch.cat([self.items(items_N).unsqueeze(1), self.item_fields(item_features_NF)], 1)
+
+    @torch.no_grad()
+    def share_unknown(self, cold_V: torch.Tensor) -> None:
+        """Give items without training clicks the own embedding of an unknown one: only their fields differ."""
+        for part in self.modules():
+            if isinstance(part, ItemEmbeddings):
+                part.weight[cold_V] = part.weight[UNKNOWN].clone()
 
     def user_tower(self, parts_BFD: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError

@@ -87,9 +87,11 @@ class Trainer:
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
         items = read_items(job.item_files, job.layout.items)
         clicks_V, popularity_V = items.clicks_V.to(self.device), items.popularity_V.to(self.device)
-        sampler = NegativeSampler(clicks_V, popularity_V, self.settings, self.generator, ranks.gathered)
+        cold_V = items.cold() if self.settings.id_dropout else None
+        self.cold_V = None if cold_V is None else cold_V.to(self.device)
+        sampler = NegativeSampler(clicks_V, popularity_V, self.settings, self.generator, ranks.gathered, self.cold_V)
         features_VF, mean = items.features_VF.to(self.device), job.mean_weight or 1.0
-        self.objective = Objective(features_VF, sampler, self.settings, job.divspa, mean)
+        self.objective = Objective(features_VF, sampler, self.settings, job.divspa, mean, self.cold_V)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.saved_at = time.perf_counter()
         self.last_batch = ""
@@ -140,6 +142,8 @@ class Trainer:
             if self.ranks.first and time.perf_counter() - self.saved_at > 60 * self.settings.checkpoint_minutes:
                 self._save(progress)
         self._require_all_examples(progress)
+        if self.cold_V is not None:
+            self.model.share_unknown(self.cold_V)
         progress.losses.append(self.ranks.mean(progress.loss_sum / max(progress.rows, 1)))
         progress.step, progress.rows, progress.loss_sum = 0, 0, 0.0
 

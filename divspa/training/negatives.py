@@ -24,7 +24,8 @@ class NegativeSampler:
     `popularity_power`. `in_batch`: the clicked items of the batch. `mixed`: the batch's and uniform ones together (Yang
     et al. 2020). All but uniform are corrected by log q, the log of how often an item is expected in a draw, which is
     taken off a logit after omega has scaled it (Yi et al. 2019); for `mixed`, q is the mixture's.
-    `gathered` brings the clicked items of all processes that train together into each.
+    `cold_V` says which items are never drawn at random, None none; `gathered` brings the clicked items of all processes
+    that train together into each.
     """
 
     def __init__(
@@ -34,11 +35,15 @@ class NegativeSampler:
         settings: Training,
         generator: torch.Generator,
         gathered: Callable[[torch.Tensor], torch.Tensor] = lambda clicked_B: clicked_B,
+        cold_V: torch.Tensor | None = None,
     ) -> None:
         self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
         self.gathered = gathered
         self.items, self.device = len(clicks_V), clicks_V.device
         self.column_V = torch.full((self.items,), -1, device=self.device)
+        self.drawn_from_N = torch.arange(FIRST_INDEX, self.items, device=self.device)
+        if cold_V is not None:
+            self.drawn_from_N = self.drawn_from_N[~cold_V[FIRST_INDEX:]]
         clicks_V = clicks_V.double().clone()
         clicks_V[:FIRST_INDEX] = 0
         powered_V = popularity_V.double() ** settings.popularity_power
@@ -51,8 +56,8 @@ class NegativeSampler:
         """Draw for a batch whose clicked items are `clicked_B`; repeats of a draw are dropped."""
         parts = []
         if self.kind in ("uniform", "mixed"):
-            drawn_N = torch.randint(FIRST_INDEX, self.items, (self.count,), generator=self.generator)
-            parts.append(drawn_N.to(self.device))
+            drawn_N = torch.randint(0, len(self.drawn_from_N), (self.count,), generator=self.generator)
+            parts.append(self.drawn_from_N[drawn_N.to(self.device)])
         if self.kind == "popularity":
             chances_N = torch.rand(self.count, dtype=torch.float64, generator=self.generator).to(self.device)
             parts.append(torch.searchsorted(self.cumulative_V, chances_N).clamp(FIRST_INDEX, self.items - 1))
@@ -69,7 +74,7 @@ class NegativeSampler:
         return rows, column_BK[rows, places]
 
     def _log_q(self, chance_V: torch.Tensor, powered_V: torch.Tensor, batch_size: int) -> torch.Tensor | None:
-        uniform = self.count / (self.items - FIRST_INDEX)
+        uniform = self.count / len(self.drawn_from_N)
         expected_V = {
             "uniform": None,
             "popularity": self.count * powered_V,

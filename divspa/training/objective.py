@@ -11,6 +11,7 @@ from divspa.losses import mix_up_outputs, mix_up_representations, sampled_softma
 from divspa.models.two_tower import Step, TwoTowerModule
 from divspa.training.negatives import NegativeSampler
 from divspa.training.settings import Training
+from schemas.vocabulary import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Objective:
     """What is minimised. `item_features_VF` has the encoded fields of item index v in row v; a base has no `divspa`.
 
     Rows count by their importance over its mean, so that the learning rate means the same whatever the weights.
+    `cold_V` says which items have no training clicks; None where all have, or `training.id_dropout` is 0.
     """
 
     item_features_VF: torch.Tensor
@@ -25,6 +27,7 @@ class Objective:
     training: Training
     divspa: DivSPA | None = None
     mean_importance: float = 1.0
+    cold_V: torch.Tensor | None = None
 
     def loss(self, model: TwoTowerModule, batch: Batch) -> torch.Tensor:
         """The mean loss of a batch. The item tower runs once for each distinct item."""
@@ -33,7 +36,7 @@ class Objective:
         hits = self.sampler.hits(negatives.items_N, known_BK)
         needed = torch.cat([batch.items_BP.flatten().long(), negatives.items_N])
         items_U, place = torch.unique(needed, return_inverse=True)
-        vectors_UD = model.encode_items(items_U, self.item_features_VF[items_U])
+        vectors_UD = model.encode_items(self._ids_seen(items_U), self.item_features_VF[items_U])
         history_BL, ages_BL = sampled_history(batch.history_BL, self.training.history_sample, self.sampler.generator)
         users_BD = model.encode_users(batch.user_features_BF, history_BL, ages_BL)
         scale = self.training.omega if model.cosine else 1.0
@@ -62,6 +65,13 @@ class Objective:
         )
         extra = model.auxiliary_loss(step)
         return loss if extra is None else loss + extra
+
+    def _ids_seen(self, items_U: torch.Tensor) -> torch.Tensor:
+        """The items as the tower sees them: cold ones, and others by `training.id_dropout`, by their fields alone."""
+        if self.cold_V is None:
+            return items_U
+        dropped_U = torch.rand(len(items_U), generator=self.sampler.generator) < self.training.id_dropout
+        return items_U.masked_fill(dropped_U.to(items_U.device) | self.cold_V[items_U], UNKNOWN)
 
     def _mix(
         self,

@@ -106,6 +106,33 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     assert not (killed / "checkpoint" / "resume").exists()
 
 
+@pytest.mark.parametrize("model", ["youtube_dnn", "fm", "rfm"])
+def test_an_item_without_clicks_is_placed_by_its_fields_alone(tmp_path: Path, model: str) -> None:
+    job, cold = job_in(tmp_path, model, id_dropout=0.3, patience=0), TASTES * 2
+    kinds = np.r_[np.repeat(np.arange(TASTES), 10), np.arange(cold) % TASTES].astype(np.int32)
+    clicks = np.r_[np.full(ITEMS - 2, 5), np.zeros(cold, np.int64)]
+    items = {"item_index": np.arange(2, ITEMS + cold, dtype=np.int32), "item_features": list_column(2 + kinds[:, None])}
+    pq.write_table(pa.table({**items, "popularity": clicks, "train_clicks": clicks}), tmp_path / "items.parquet")
+    fit(replace(job, layout=job.layout.model_copy(update={"items": ITEMS + cold})))
+    towers = Checkpoint.load(job.folder).restore()
+    vectors_ND = towers.encode_items(torch.arange(ITEMS, ITEMS + cold), torch.from_numpy(2 + kinds[-cold:, None]))
+    assert torch.equal(vectors_ND[:TASTES], vectors_ND[TASTES:]), "of the same fields, the same vector"
+    held = job.validation
+    assert held is not None
+    users_ED = towers.encode_users(torch.from_numpy(held.user_features_EF), torch.from_numpy(held.history_EL))
+    best_E = (users_ED @ vectors_ND[:TASTES].T).argmax(1).numpy()
+    assert (best_E == (held.items_E - 2) // 10).mean() > 0.9
+
+
+def test_nothing_is_trained_otherwise_where_every_item_has_clicks(tmp_path: Path) -> None:
+    versions = set()
+    for share in (0.0, 0.3):
+        job = job_in(tmp_path, id_dropout=share, epochs=1)
+        fit(job)
+        versions.add(Checkpoint.load(job.folder).version)
+    assert len(versions) == 1
+
+
 def test_of_several_rates_the_best_by_held_out_clicks_is_kept(tmp_path: Path) -> None:
     alone, several = (tmp_path / name for name in ("alone", "several"))
     alone.mkdir()

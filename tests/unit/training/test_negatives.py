@@ -32,6 +32,17 @@ def test_uniform_negatives_are_distinct_items_drawn_alike_without_correction() -
     assert draws[0].log_q_V is None
 
 
+def test_items_without_clicks_are_never_negatives() -> None:
+    cold = CLICKS == 0
+    cold[:2] = False
+    settings = Training(negatives=4, batch_size=16)
+    negatives = NegativeSampler(CLICKS, CLICKS, settings, torch.Generator().manual_seed(1), cold_V=cold)
+    drawn = torch.cat([negatives.draw(torch.tensor([2])).items_N for _ in range(200)]).unique()
+    assert drawn.tolist() == [2, 3, 4, 5, 6]
+    log_q = negatives.draw(torch.tensor([2])).log_q_V
+    assert log_q is not None and log_q[2].item() == pytest.approx(math.log(4 / 5 + 16 * 8 / 16))
+
+
 def test_popular_items_are_drawn_in_proportion_to_their_clicks_to_the_power() -> None:
     negatives = sampler("popularity", count=1, power=0.5)
     drawn = torch.cat([negatives.draw(torch.tensor([2])).items_N for _ in range(20_000)])
