@@ -116,6 +116,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _cold_items_have_fields(self) -> "Config":
+        if self.features.item_min_count == 0 and not self.item_fields:
+            raise ValueError("`features.item_min_count: 0` needs `items.fields`, of which new items' vectors are made")
+        return self
+
+    @model_validator(mode="after")
     def _names_fit(self) -> "Config":
         names = [field.name for field in self.user_fields + self.item_fields]
         taken = RESERVED - ({"user_id"} if self.features.embed_user_id else set())

@@ -49,12 +49,16 @@ def read_inputs(lake: Lake, config: Config, ds: date, ways: Mapping[str, Way]) -
     clicked, pairs = trained_clicks(read(USER_FEATURES, as_of="cutoff"), examples), examples.where("split = 'train'")
     if config.clicks.is_weighted:
         clicked = counted_clicks(clicked, pairs)
+    popularity, addable = read(ITEM_FEATURES).select("item_index", "popularity"), items
+    if config.features.item_min_count == 0:
+        # What nobody clicked is no positive of anybody: its vector is a guess from its fields.
+        addable = items.join(popularity.where("popularity > 0").select("item_index"), "item_index", "left_semi")
     return Inputs(
         items=items,
-        addable=allowed_items(items, config.divspa.allowed, config.items, ds, "divspa.allowed"),
+        addable=allowed_items(addable, config.divspa.allowed, config.items, ds, "divspa.allowed"),
         users=embedded.select("user_key", "vector").join(clicked, "user_key"),
         pairs=pairs,
-        popularity=read(ITEM_FEATURES).select("item_index", "popularity"),
+        popularity=popularity,
         tables={name: read(table) for name, table in of_ways.items()},
         model_version=one_model_version(items, embedded),
         versions=versions,

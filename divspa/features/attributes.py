@@ -1,7 +1,7 @@
 """User and item attributes, read as versions that hold from a time on."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -15,7 +15,7 @@ from divspa.sources.table import PROBLEM, RAW, InputTable, Meaning, Wanted, fail
 from divspa.sources.values import REPLACED
 
 BEGINNING = "0001-01-01"
-VALID_FROM = "valid_from"
+VALID_FROM, AS_OF = "valid_from", "as of"
 # Whether an id has attributes at all; no field can have this name.
 MATCHED = "is matched"
 
@@ -101,12 +101,12 @@ def attribute_versions(table: AttributeTable | None, ids: DataFrame) -> DataFram
     return first.unionByName(ids.join(named, key), allowMissingColumns=True)
 
 
-def newest(versions: DataFrame, moment: datetime) -> DataFrame:
-    """The version of each id that held just before a moment. One row an id: the first column."""
+def newest(versions: DataFrame) -> DataFrame:
+    """The version of each id that held just before its moment AS_OF. One row an id: the first column."""
     key = versions.columns[0]
     rest = [name for name in versions.columns if name not in (key, VALID_FROM)]
     values = F.max(F.struct(VALID_FROM, *map(column, rest))).alias("newest")
-    held = versions.where(F.col(VALID_FROM) < F.lit(moment)).groupBy(key).agg(values)
+    held = versions.where(F.col(VALID_FROM) < F.col(AS_OF)).groupBy(key).agg(values)
     return held.select(key, *(F.col("newest").getField(name).alias(name) for name in rest))
 
 

@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 
 from divspa.config import Config
 from divspa.features.attributes import (
+    AS_OF,
+    BEGINNING,
     VALID_FROM,
     AttributeTable,
     attribute_versions,
@@ -80,8 +82,8 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         by_time = config.split.by != "last" and config.clicks.has_times
         held_out = HeldOutUsers.of(people, span, config.split.validation_events, by_time=by_time)
         earlier = earlier_vocabulary(lake, ds)
-        catalogue = held(till_written, item_catalogue(clicks, earlier, config))
         tables = {side: _read_attributes(till_written, lake, config, side, ds) for side in ("items", "users")}
+        catalogue = held(till_written, item_catalogue(clicks, tables["items"], earlier, config))
         items = item_attributes(tables["items"], catalogue, span.cutoff)
         users = attribute_versions(tables["users"], people)
         matched = matched_shares(items, users, tables)
@@ -172,23 +174,33 @@ def chosen_length(people: DataFrame) -> int:
     return LONG if median >= MANY_CLICKS else min(USUAL, max(SHORT, nearly_all))
 
 
-def item_catalogue(clicks: DataFrame, earlier: DataFrame | None, config: Config) -> DataFrame:
-    """The vocabulary of the items clicked before the cutoff, or on an earlier day."""
+def item_catalogue(
+    clicks: DataFrame, table: AttributeTable | None, earlier: DataFrame | None, config: Config
+) -> DataFrame:
+    """The vocabulary of the items clicked before the cutoff or in an earlier catalogue, and of all others of the table
+    with `item_min_count: 0`.
+    """
     train = clicks.where(F.col("split") == "train")
     known = None if earlier is None else earlier.where(F.col("field") == ITEM_FIELD)
-    indexed = index_values(count_items(train, config.features.item_min_count), known)
+    listed = None if table is None else table.named
+    indexed = index_values(count_items(train, config.features.item_min_count, listed), known)
     return indexed.withColumn("distinct", F.lit(None).cast("bigint"))
 
 
 def item_attributes(table: AttributeTable | None, catalogue: DataFrame, cutoff: datetime) -> DataFrame:
-    """The attributes of the catalogue as of the cutoff.
+    """The attributes of the catalogue as of the cutoff, or as they first were of an item that appeared later.
 
     One row an item: item_id, item_index, popularity, train_clicks, fields.
     """
     names = {"value": "item_id", "index": "item_index", "count": "popularity"}
     ids = catalogue.withColumnsRenamed(names).select(*names.values(), "train_clicks")
     versions = attribute_versions(table, ids)
-    return newest(versions, cutoff) if table is not None and table.dated else versions.drop(VALID_FROM)
+    if table is None or not table.dated:
+        return versions.drop(VALID_FROM)
+    told = F.min(F.when(F.col(VALID_FROM) > F.lit(BEGINNING).cast("timestamp"), F.col(VALID_FROM)))
+    appeared = told.over(Window.partitionBy("item_id")) + F.expr("INTERVAL 1 MICROSECOND")
+    moment = F.when(F.col("train_clicks") == 0, F.greatest(F.lit(cutoff), appeared)).otherwise(F.lit(cutoff))
+    return newest(versions.withColumn(AS_OF, moment)).drop(AS_OF)
 
 
 def field_vocabulary(
@@ -196,7 +208,7 @@ def field_vocabulary(
 ) -> tuple[dict[str, list[float]], DataFrame]:
     """The bounds of numeric fields, and the vocabulary of all fields but item_id, from what held before the cutoff."""
     trained = users.where((F.col("train_clicks") > 0) & (F.col("valid_from") < F.col("cutoff")))
-    sides = (trained, config.user_columns), (items, config.item_fields)
+    sides = (trained, config.user_columns), (items.where("train_clicks > 0"), config.item_fields)
     bounds: dict[str, list[float]] = {}
     for rows, fields in sides:
         require_same_buckets(fields, earlier)

@@ -10,7 +10,7 @@ from divspa.sources.settings import Source, TimeUnit
 
 # Columns that lie beside the fields while these are encoded; a field may have such a `column`, but not such a name.
 RESERVED = {"user_id", "user_key", "item_id", "item_index", "popularity", "valid_from", "cutoff"}
-RESERVED |= {"first_click", "train_clicks", "test_clicks", "train_instants", "is matched", "index of user_id"}
+RESERVED |= {"first_click", "train_clicks", "test_clicks", "train_instants", "is matched", "as of", "index of user_id"}
 
 
 class Events(Section):
@@ -165,7 +165,7 @@ class Features(Section):
     """How clicks become examples."""
 
     history_length: Annotated[int, Field(ge=1)] | None = None
-    item_min_count: Annotated[int, Field(ge=1)] = 1
+    item_min_count: Annotated[int, Field(ge=0)] = 1
     repeats: Literal["first", "all"] = "first"
     embed_user_id: bool = False
     sequences: tuple[SequenceField, ...] = ()

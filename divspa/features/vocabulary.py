@@ -21,10 +21,11 @@ LOWEST = "-inf"
 Bounds = dict[str, list[float]]
 
 
-def count_items(train: DataFrame, min_count: int) -> DataFrame:
+def count_items(train: DataFrame, min_count: int, listed: DataFrame | None = None) -> DataFrame:
     """field, value, count, train_clicks of the items clicked before the cutoff; `count` adds up weights, 1 at least.
 
-    Weights are summed as whole thousandths, so that no order of the rows changes a sum.
+    With a `min_count` of 0 the other items of `listed` (item_id) are there too, and count 0. Weights are summed as
+    whole thousandths, so that no order of the rows changes a sum.
     """
     thousandths = F.round(F.coalesce("weight", F.lit(1.0)) * 1000).cast("bigint")
     counts = train.groupBy(F.col("item_id").alias("value")).agg(
@@ -32,6 +33,8 @@ def count_items(train: DataFrame, min_count: int) -> DataFrame:
         F.greatest(F.round(F.sum(thousandths) / 1000), F.lit(1)).cast("bigint").alias("count"),
     )
     kept = counts.where(F.col("train_clicks") >= min_count)
+    if min_count == 0 and listed is not None:
+        kept = kept.join(listed.select(F.col("item_id").alias("value")).distinct(), "value", "full_outer").fillna(0)
     return kept.select(F.lit(ITEM_FIELD).alias("field"), "value", "count", "train_clicks")
 
 

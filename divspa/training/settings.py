@@ -47,7 +47,7 @@ class Training(Section):
     popularity_power: Annotated[float, Field(ge=0)] = 0.75
     omega: Annotated[float, Field(gt=0)] = 20.0
     history_sample: Annotated[int, Field(ge=0)] = 50
-    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    id_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     start: Literal["scratch", "previous"] = "scratch"
     processes: Annotated[int, Field(ge=1)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"

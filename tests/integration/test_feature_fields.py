@@ -179,6 +179,34 @@ def test_the_next_day_keeps_learned_bounds_and_every_index(built, folder) -> Non
         build_features(built, settings(folder, more, users, items=items), SECOND)
 
 
+def test_items_of_the_table_without_clicks_are_in_the_catalogue_as_they_first_appeared(spark, tmp_path) -> None:
+    lake, items = Lake(spark, str(tmp_path / "lake")), settings(tmp_path).model_dump()["items"]
+    items |= {"valid_from": "since", "fields": items["fields"][:2]}
+    config = settings(tmp_path, items=items, features={"item_min_count": 0})
+    rows = [(item, kind, price, at(1)) for item, kind, price, *_ in ITEMS]
+    rows += [
+        ("old", "x", 1.0, at(2)),
+        ("old", "y", 2.0, at(8, 1)),
+        ("new", "y", 3.0, at(8, 1)),
+        ("new", "x", 1.0, at(8, 2)),
+    ]
+    rows += [("odd", "never clicked", 9.0, at(3)), ("tomorrow", "x", 1.0, at(9)), ("b", "x", 4.0, at(8, 1))]
+    table = pd.DataFrame(dict(zip(("item", "kind", "price", "since"), zip(*rows, strict=True), strict=True)))
+    table.to_parquet(tmp_path / "items.parquet", coerce_timestamps="us", allow_truncated_timestamps=True)
+    build_features(lake, config, FIRST)
+    of, found = index(lake), {row["item_id"]: row for row in lake.read_day(ITEM_FEATURES, FIRST).collect()}
+    x, y = of["kind", "x"], of["kind", "y"]
+    encoded = {item: list(row["item_features"]) for item, row in found.items()}
+    assert encoded == {"a": [x, 2], "b": [y, 3], "c": [1, 1], "d": [x, 4], "old": [x, 2], "new": [y, 4], "odd": [1, 4]}
+    assert {item for item, row in found.items() if row["popularity"] == row["train_clicks"] == 0} == {
+        "old",
+        "new",
+        "odd",
+    }
+    assert {of["item_id", item] for item in ("old", "new", "odd")} == {6, 7, 8}, "after those with clicks"
+    assert ("kind", "never clicked") not in of, "nothing of it could be learned"
+
+
 def test_a_failing_gate_publishes_nothing_and_says_which_and_by_how_much(lake, tmp_path) -> None:
     bad = [(None, "a", at(3))] * 4
     strict = {"max_unknown_rate": 0.3, "max_refused_share": 0.2}
