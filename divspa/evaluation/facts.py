@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from pyspark.sql import Column, Row
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from divspa.config import Config
@@ -13,7 +13,7 @@ from divspa.errors import MissingTableError
 from divspa.evaluation.shown import Shown, shown_users
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.lake.tables import Lake
-from divspa.schemas import AUGMENTATION_SUMMARY, CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, VOCABULARY, Table
+from divspa.schemas import AUGMENTATION_SUMMARY, CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, VOCABULARY
 
 # So many of the newest days are told.
 DAYS = 14
@@ -86,25 +86,21 @@ def _ways(lake: Lake, ds: date) -> list[dict[str, Any]]:
 def _seconds(test: TestSet) -> dict[str, float]:
     """Of the newest run of each stage of the day, in the order in which they ran."""
     mine = (F.col("ds") == F.lit(test.ds)) & (F.col("status") == "succeeded")
-    rows = sorted(_rows(test.lake, JOB_RUNS, mine), key=lambda row: row["started_at"])
+    rows = sorted(test.lake.rows(JOB_RUNS, mine), key=lambda row: row["started_at"])
     return {row["stage"]: row["seconds"] for row in rows}
 
 
 def _before(lake: Lake, ds: date, metrics: tuple[str, ...]) -> Before:
     earlier = F.col("ds") < F.lit(ds)
     figures: dict[str, dict[str, dict[date, float]]] = {metric: {} for metric in metrics}
-    rows = _rows(lake, METRICS, earlier & (F.col("slice") == "all") & F.col("metric").isin(*metrics))
+    rows = lake.rows(METRICS, earlier & (F.col("slice") == "all") & F.col("metric").isin(*metrics))
     days = sorted({row["ds"] for row in rows})[-(DAYS - 1) :]
     for row in sorted(rows, key=lambda row: row["ds"]):
         if row["ds"] in days:
             figures[row["metric"]].setdefault(row["model"], {})[row["ds"]] = row["value"]
-    channels = {row["ds"]: row["channel"] for row in _rows(lake, CHANNELS, earlier & F.col("published"))}
+    channels = {row["ds"]: row["channel"] for row in lake.rows(CHANNELS, earlier & F.col("published"))}
     drift: dict[str, dict[date, float]] = {}
     told = F.col("ds").isin(*days, ds) & (F.col("figure") == "drift")
-    for row in sorted(_rows(lake, FEATURE_GATES, told), key=lambda row: row["ds"]):
+    for row in sorted(lake.rows(FEATURE_GATES, told), key=lambda row: row["ds"]):
         drift.setdefault(row["field"], {})[row["ds"]] = row["value"]
     return Before(figures, channels, drift)
-
-
-def _rows(lake: Lake, table: Table, where: Column) -> list[Row]:
-    return lake.read(table).where(where).collect() if lake.exists(table) else []

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
-from pyspark.sql import Column, Row
 from pyspark.sql import functions as F
 
 from divspa.lake.published import published
 from divspa.lake.tables import Lake
-from divspa.schemas import CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS, Table
+from divspa.schemas import CHANNELS, FEATURE_GATES, JOB_RUNS, METRICS
 
 # Quality that is told of a day, of the newest evaluation.
 TOLD = ("hr@50", "ndcg@50", "distinct@100")
@@ -49,11 +48,11 @@ def last_days(lake: Lake, count: int) -> list[DayRun]:
         day.failed.pop(row.stage, None)
         if row.status == "failed":
             day.failed[row.stage] = row.error or ""
-    for row in _rows(lake, FEATURE_GATES, among & ~F.col("passed")):
+    for row in lake.rows(FEATURE_GATES, among & ~F.col("passed")):
         days[row.ds].gates.append(f"{row.figure} {row.field}".strip())
-    for row in _rows(lake, METRICS, among & (F.col("slice") == "all") & F.col("metric").isin(*TOLD)):
+    for row in lake.rows(METRICS, among & (F.col("slice") == "all") & F.col("metric").isin(*TOLD)):
         days[row.ds].metrics.setdefault(row.model, {})[row.metric] = row.value
-    for row in _rows(lake, CHANNELS, among & F.col("published")):
+    for row in lake.rows(CHANNELS, among & F.col("published")):
         days[row.ds].channel = row.channel
     current = published(lake)
     if current is not None and current.ds in days:
@@ -97,7 +96,3 @@ def _samples(day: DayRun) -> Iterator[tuple[str, dict[str, str], float]]:
 
 def _labels(labels: Mapping[str, str]) -> str:
     return ",".join(f'{key}="{value.translate(ESCAPES)}"' for key, value in labels.items())
-
-
-def _rows(lake: Lake, table: Table, where: Column) -> list[Row]:
-    return lake.read(table).where(where).collect() if lake.exists(table) else []

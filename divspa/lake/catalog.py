@@ -3,8 +3,8 @@
 from pyspark.errors.exceptions.base import PySparkException
 
 from divspa.errors import ConfigError, one_line
-from divspa.lake.tables import Lake, local_path
-from divspa.schemas import TABLES
+from divspa.lake.tables import Lake, local_path, quoted
+from divspa.schemas import TABLES, Table
 
 
 def register(lake: Lake, schema: str) -> list[str]:
@@ -15,8 +15,8 @@ def register(lake: Lake, schema: str) -> list[str]:
     """
     try:
         lake.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-        held = [table.name for table in TABLES.values() if lake.exists(table)]
-        return [name for name in held if _is_new(lake, schema, name)]
+        held = [table for table in TABLES.values() if lake.exists(table)]
+        return [table.name for table in held if _is_new(lake, schema, table)]
     except PySparkException as error:
         raise ConfigError(
             f"The tables cannot be registered in {schema}",
@@ -26,11 +26,11 @@ def register(lake: Lake, schema: str) -> list[str]:
         ) from error
 
 
-def _is_new(lake: Lake, schema: str, table: str) -> bool:
+def _is_new(lake: Lake, schema: str, table: Table) -> bool:
     """Register a table unless it is registered already."""
-    name, path = f"{schema}.{table}", f"{lake.root}/{table}"
+    name, path = f"{schema}.{table.name}", lake.path(table)
     if not lake.spark.catalog.tableExists(name):
-        lake.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING DELTA LOCATION {_quoted(path)}")
+        lake.spark.sql(f"CREATE TABLE IF NOT EXISTS {name} USING DELTA LOCATION {quoted(path)}")
         return True
     (found,) = lake.spark.sql(f"DESCRIBE DETAIL {name}").select("location").head()  # pyright: ignore[reportGeneralTypeIssues]
     if local_path(found) != path:
@@ -38,7 +38,3 @@ def _is_new(lake: Lake, schema: str, table: str) -> bool:
             f"The catalogue has another table {name}", expected=path, found=found, remedy="mend `catalog`"
         )
     return False
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from delta.tables import DeltaTable
 from pyspark.errors.exceptions.base import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.errors import ContractError, MissingTableError
@@ -75,6 +75,10 @@ class Lake:
             )
         return day
 
+    def rows(self, table: Table, where: Column) -> list[Row]:
+        """The rows of any days that meet a condition, few enough for the driver; none where there is no table."""
+        return self.read(table).where(where).collect() if self.exists(table) else []
+
     def files(self, table: Table, ds: date, version: int, **partition: object) -> list[str]:
         """The data files of a day at a pinned version, as URLs, sorted.
 
@@ -103,7 +107,7 @@ class Lake:
 
     def replace_days(self, table: Table, rows: DataFrame, days: Iterable[date]) -> None:
         """Replace several days in one commit; `rows` have ds. Raises ContractError as `replace_day` does."""
-        named = ", ".join(_quoted(day.isoformat()) for day in sorted(days))
+        named = ", ".join(quoted(day.isoformat()) for day in sorted(days))
         self._replace(table, rows, f"ds IN ({named})", {"ds": named}, unique=False)
 
     def days_after(self, table: Table, ds: date) -> list[date]:
@@ -184,14 +188,13 @@ class Lake:
             self._bring_up_to_date(table)
             return False
         columns = ",\n".join(
-            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {_quoted(c.comment)}"
-            for c in table.columns
+            f"`{c.name}` {c.type}{'' if c.nullable else ' NOT NULL'} COMMENT {quoted(c.comment)}" for c in table.columns
         )
         properties = {"delta.enableDeletionVectors": "false", **_promised(table)}
         properties |= {f"delta.constraints.{name}": check for name, check in table.checks.items()}
         create = (
             f"CREATE TABLE IF NOT EXISTS {self.name(table)} ({columns}) USING DELTA "
-            f"PARTITIONED BY ({', '.join(table.partitioned_by)}) COMMENT {_quoted(table.grain)} "
+            f"PARTITIONED BY ({', '.join(table.partitioned_by)}) COMMENT {quoted(table.grain)} "
             f"TBLPROPERTIES ({_listed(properties)})"
         )
         self._commit(table, f"create {table.name}", lambda: self.spark.sql(create))
@@ -219,7 +222,7 @@ class Lake:
                 remedy="begin a new lake, or remove the table and make its days again",
             )
         if new:
-            added = ", ".join(f"`{c.name}` {c.type} COMMENT {_quoted(c.comment)}" for c in new)
+            added = ", ".join(f"`{c.name}` {c.type} COMMENT {quoted(c.comment)}" for c in new)
             add = f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})"
             self._commit(table, f"add columns to {table.name}", lambda: self.spark.sql(add))
         told = {key: value for key, value in _promised(table).items() if property_of(rows, key) != value}
@@ -264,7 +267,7 @@ def _promised(table: Table) -> dict[str, str]:
 
 
 def _listed(properties: Mapping[str, str]) -> str:
-    return ", ".join(f"{_quoted(key)} = {_quoted(value)}" for key, value in properties.items())
+    return ", ".join(f"{quoted(key)} = {quoted(value)}" for key, value in properties.items())
 
 
 def _matches(scope: Mapping[str, object]) -> Column:
@@ -275,10 +278,11 @@ def _matches(scope: Mapping[str, object]) -> Column:
 
 
 def _predicate(scope: Mapping[str, object]) -> str:
-    return " AND ".join(f"{key} = {_quoted(str(value))}" for key, value in scope.items())
+    return " AND ".join(f"{key} = {quoted(str(value))}" for key, value in scope.items())
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A text as a literal of Spark's SQL."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 

@@ -32,7 +32,7 @@ from divspa.schemas import (
 )
 from divspa.serving.fallback import fallback_lists, with_values
 from divspa.serving.pack import pack
-from divspa.serving.user_lists import Published, user_lists
+from divspa.serving.user_lists import Published, of_indices, user_lists
 from divspa.sources.allowed import allowed_items
 
 
@@ -64,8 +64,7 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
     if linear:
         neighbours = linear[0].read_day(ITEM_NEIGHBOURS, ds)
         i2i = i2i.unionByName(linear_items(neighbours, allowed, config.recall.items_per_item))
-    of_items = items.select("item_id", F.col("item_index").cast("bigint").alias("id"))
-    lake.replace_day(RECALL_I2I, with_item_names(i2i.join(of_items, "id"), items), ds, unique=True)
+    lake.replace_day(RECALL_I2I, with_item_names(i2i, items), ds, unique=True)
     with ExitStack() as till_written:
         people = source.read_day(USER_FEATURES, ds, as_of="latest")
         people = with_values(people, config.user_columns, config.recall.segments, source.read_day(VOCABULARY, ds))
@@ -76,11 +75,10 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
 
 
 def nearest_items(items: DataFrame, allowed: DataFrame, k: int, model: str) -> DataFrame:
-    """The k of `allowed` nearest to each item by a model's vectors: id BIGINT (item_index), ids, scores, model."""
+    """The k of `allowed` nearest to each item by a model's vectors: rows of recall_i2i, with `ids` yet to be named."""
     every, index = (of.select(F.col("item_index").cast("bigint").alias("id"), "vector") for of in (items, allowed))
     found, report = search(every, index, k, exclude_self=True)
-    lists = found.select("id", F.col("ids").cast("array<int>"), F.col("scores").cast("array<float>"))
-    return _of_model(lists, items, model, report.recall)
+    return _of_model(of_indices(found), items, model, report.recall)
 
 
 def linear_items(neighbours: DataFrame, allowed: DataFrame, k: int) -> DataFrame:
@@ -91,8 +89,8 @@ def linear_items(neighbours: DataFrame, allowed: DataFrame, k: int) -> DataFrame
 
 
 def _of_model(lists: DataFrame, items: DataFrame, model: str, recall: float) -> DataFrame:
-    versions = items.select(F.col("item_index").cast("bigint").alias("id"), "model_version")
-    return lists.join(versions, "id").withColumns({"channel": F.lit(model), "search_recall": F.lit(recall)})
+    named = items.select(F.col("item_index").cast("bigint").alias("id"), "item_id", "model_version")
+    return lists.join(named, "id").withColumns({"channel": F.lit(model), "search_recall": F.lit(recall)})
 
 
 def version_of(source: Lake, ds: date, channel: Channel) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import accumulate
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -18,9 +19,8 @@ def with_values(
     users: DataFrame, fields: Sequence[ColumnField], names: Sequence[str], vocabulary: DataFrame
 ) -> DataFrame:
     """Users of user_features with a column for each of these fields: its value as the log has it, null if unknown."""
-    places = {}
-    for field in fields:
-        places[field.name] = sum(each.max_values for each in fields[: len(places)])
+    starts = accumulate((field.max_values for field in fields), initial=0)
+    places = dict(zip((field.name for field in fields), starts, strict=False))
     for name in names:
         values = vocabulary.where(F.col("field") == name).select(
             F.col("value").alias(name), F.col("index").alias("code")

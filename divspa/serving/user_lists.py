@@ -76,7 +76,12 @@ def nearest_lists(
     vectors = lake.read_day(ITEM_EMBEDDINGS, ds, model=model).join(items.select("item_index"), "item_index")
     index = vectors.select(F.col("item_index").cast("bigint").alias("id"), "vector")
     found, report = search(queries, index, k)
-    return found.select("id", F.col("ids").cast("array<int>"), F.col("scores").cast("array<float>")), report.recall
+    return of_indices(found), report.recall
+
+
+def of_indices(found: DataFrame) -> DataFrame:
+    """Lists of a search over item_index: id, ids ARRAY<INT> and scores ARRAY<FLOAT>."""
+    return found.select("id", F.col("ids").cast("array<int>"), F.col("scores").cast("array<float>"))
 
 
 def linear_lists(lake: Lake, ds: date, clicked: DataFrame, items: DataFrame, k: int) -> tuple[DataFrame, float]:

@@ -221,6 +221,13 @@ def test_recall_lists_and_the_served_index_agree(summary: dict) -> None:
     listed = i2i.loc[names[query]]
     assert listed["scores"][:5] == pytest.approx(sorted(scores[0], reverse=True)[1:6], abs=1e-5)
     assert set(served[:3]) <= set(listed["item_ids"][:8])
+    linear = frame(summary, "recall_i2i").query("channel == 'linear'").set_index("item_id")
+    neighbours = frame(summary, "item_neighbours").set_index("item_id")
+    assert 100 < len(linear) <= len(neighbours) and set(linear["model_version"]) == set(neighbours["model_version"])
+    for item, row in linear.iloc[:20].iterrows():
+        known = zip(neighbours["neighbour_ids"][item], neighbours["weights"][item], strict=True)
+        speaks_for = [other for other, weight in known if weight > 0]
+        assert set(row["item_ids"]) <= set(speaks_for) and len(row["item_ids"]) == min(100, len(speaks_for))
     u2i = frame(summary, "recall_u2i")
     assert u2i["user_id"].is_unique and (u2i["item_ids"].map(len) == 200).all()
     assert (u2i["sources"].map(len) == 200).all()
