@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 import numpy as np
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from divspa.config import Config
@@ -15,8 +15,9 @@ from divspa.features.clicks import judge, read_clicks
 from divspa.features.settings import Attributes, ClickLog
 from divspa.sources.damage import Damage, read_whole
 
-# Repeats and ties are counted over the users of about so many clicks.
+# Repeats and ties are counted over the users of about so many clicks, attributes over about so many users or items.
 COUNTED_APART = 1_000_000
+MATCHED_APART = 100_000
 # The bounds of the groups that users and items are in, by their clicks.
 GROUPS = (1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000)
 
@@ -37,7 +38,8 @@ class Survey:
     """What a log holds. Shares are of the clicks but where said; `outcomes` counts rows by what becomes of them.
 
     `repeated` and `tied` are of some of the users where there are very many: the share of clicks whose user has clicked
-    the item before, and of those that share user and instant with another one.
+    the item before, and of those that share user and instant with another one. `matched` and `missing` are of some of
+    the users or items where there are very many.
     """
 
     clicks: int
@@ -59,27 +61,34 @@ def survey(spark: SparkSession, config: Config, ds: date) -> Survey:
     Raises InputError and ConfigError as the feature job would.
     """
     rows, outcomes = read_whole(config.clicks, partial(_looked_through, spark, config.clicks, ds))
-    clicks = rows.where("outcome = 'clicks'")
+    clicks = rows.where("outcome IS NULL")
     total = outcomes.get("clicks", 0)
     hours = clicks.groupBy(F.date_trunc("hour", "at").alias("hour")).count().orderBy("hour").collect()
     cutoff = _cutoff(config, [(row["hour"], row["count"]) for row in hours], total)
-    some = clicks.where(F.pmod("user", F.lit(max(1, total // COUNTED_APART))) == 0)
+    some = clicks.where(_one_in(max(1, total // COUNTED_APART), F.col("user")))
     apart = some.agg(F.count("*"), F.count_distinct("user", "item"), F.count_distinct("user", "at")).head()
     sampled, pairs, instants = apart or (0, 0, 0)
-    users = clicks.groupBy("user").agg(F.count("*").alias("n")).persist()
-    items = clicks.groupBy("item").agg(F.count("*").alias("n"), F.min("at").alias("first")).persist()
+    users = _held(clicks.groupBy("user").agg(F.count("*").alias("n")))
+    items = _held(clicks.groupBy("item").agg(F.count("*").alias("n"), F.min("at").alias("first")))
     cold = None
     if cutoff is not None:
         tested = clicks.where(F.col("at") >= F.lit(cutoff)).count()
         new = items.where(F.col("first") >= F.lit(cutoff)).agg(F.sum("n")).head()
         cold = ((new[0] if new is not None else 0) or 0) / max(tested, 1)
-    matched, missing = _attributes(spark, config, ds, {"users": users, "items": items}, total)
+    active, clicked = _activity(users), _activity(items)
+    matched, missing = {}, {}
+    for side, counts, ids in (("users", users, active.count), ("items", items, clicked.count)):
+        source = config.users if side == "users" else config.items
+        if source is not None:
+            every = max(1, ids // MATCHED_APART)
+            matched[side], fields = _attributes(spark, source, side, ds, counts, every)
+            missing |= fields
     found = Survey(
         clicks=total,
         outcomes=outcomes,
         days=_by_day([(row["hour"].date(), row["count"]) for row in hours]),
-        users=_activity(users),
-        items=_activity(items),
+        users=active,
+        items=clicked,
         repeated=1 - pairs / max(sampled, 1),
         tied=1 - instants / max(sampled, 1),
         cutoff=cutoff,
@@ -93,12 +102,24 @@ def survey(spark: SparkSession, config: Config, ds: date) -> Survey:
 
 
 def _looked_through(spark: SparkSession, log: ClickLog, ds: date, damage: Damage) -> tuple[DataFrame, dict[str, int]]:
-    """Every row of the log by its outcome, user, item and time, and how many have each outcome."""
+    """Every row of the log by its outcome (null for a click), user, item and time, and how many have each outcome."""
     judged = judge(read_clicks(spark, log, ds, damage).rows, log, ds, datetime.now(UTC))
-    outcome = F.coalesce("left_out", F.concat(F.lit("refused: "), "reason"), F.lit("clicks"))
+    outcome = F.coalesce("left_out", F.concat(F.lit("refused: "), "reason"))
     hashes = [F.xxhash64(name).alias(name.removesuffix("_id")) for name in ("user_id", "item_id")]
-    rows = judged.select(outcome.alias("outcome"), *hashes, F.col("clicked_at").alias("at")).persist()
-    return rows, dict(rows.groupBy("outcome").count().orderBy(F.desc("count")).collect())
+    rows = _held(judged.select(outcome.alias("outcome"), *hashes, F.col("clicked_at").alias("at")))
+    counted = rows.groupBy("outcome").count().orderBy(F.desc("count")).collect()
+    return rows, {row["outcome"] or "clicks": row["count"] for row in counted}
+
+
+def _held(rows: DataFrame) -> DataFrame:
+    """Persist rows of hashes as they are: compression makes them no smaller, and takes half of the time."""
+    conf, compressed = rows.sparkSession.conf, "spark.sql.inMemoryColumnarStorage.compressed"
+    before = conf.get(compressed)
+    conf.set(compressed, "false")
+    try:
+        return rows.persist()
+    finally:
+        conf.set(compressed, before or "true")
 
 
 def _cutoff(config: Config, hours: Sequence[tuple[datetime, int]], total: int) -> datetime | None:
@@ -135,27 +156,35 @@ def _activity(counts: DataFrame) -> Activity:
 
 
 def _attributes(
-    spark: SparkSession, config: Config, ds: date, counted: dict[str, DataFrame], total: int
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The share of clicks whose user and item is in its table, and of its ids of which each field is unknown."""
-    matched, missing = {}, {}
-    for side, source in (("users", config.users), ("items", config.items)):
-        if source is None:
-            continue
-        table = read_whole(source, partial(_all_read, spark, source, side, ds))
-        key = id_of(side)
-        named = table.named
-        ids = named.select(F.xxhash64(key).alias(key.removesuffix("_id"))).distinct()
-        hit = counted[side].join(ids, key.removesuffix("_id"), "left_semi").agg(F.sum("n")).head()
-        matched[side] = ((hit[0] if hit is not None else 0) or 0) / max(total, 1)
-        nulls = [F.avg(F.col("values").getField(f"f{n}").isNull().cast("double")) for n in range(len(table.fields))]
-        shares = table.gathered.where("reason IS NULL").agg(*nulls).head() if nulls else None
-        missing |= {f"{side}.{f.name}": share or 0.0 for f, share in zip(table.fields, shares or (), strict=False)}
-    return matched, missing
+    spark: SparkSession, source: Attributes, side: str, ds: date, counts: DataFrame, every: int
+) -> tuple[float, dict[str, float]]:
+    """The share of clicks whose user or item is in its table, and of the table's ids of which each field is unknown.
+
+    Both over one in `every` id.
+    """
+    table = read_whole(source, partial(_all_read, spark, source, side, ds, every))
+    key = id_of(side)
+    name = key.removesuffix("_id")
+    ids = table.named.select(F.xxhash64(key).alias(name), F.lit(1).alias("known")).distinct()
+    asked = counts.where(_one_in(every, F.col(name))).join(ids, name, "left")
+    hit = asked.agg(F.sum(F.when(F.col("known").isNotNull(), F.col("n"))), F.sum("n")).head()
+    known, clicks = hit or (0, 0)
+    nulls = [F.avg(F.col("values").getField(f"f{n}").isNull().cast("double")) for n in range(len(table.fields))]
+    shares = table.gathered.where("reason IS NULL").agg(*nulls).head() if nulls else None
+    fields = [f"{side}.{field.name}" for field in table.fields]
+    missing = {field: float(share or 0) for field, share in zip(fields, shares or (), strict=False)}
+    table.gathered.unpersist()
+    return (known or 0) / max(clicks or 0, 1), missing
 
 
-def _all_read(spark: SparkSession, source: Attributes, side: str, ds: date, damage: Damage) -> AttributeTable:
+def _all_read(
+    spark: SparkSession, source: Attributes, side: str, ds: date, every: int, damage: Damage
+) -> AttributeTable:
     table = read_attributes(spark, source, side, ds, damage)
-    table = replace(table, gathered=table.gathered.persist())
+    table = replace(table, gathered=_held(table.gathered.where(_one_in(every, F.xxhash64(id_of(side))))))
     table.gathered.count()
     return table
+
+
+def _one_in(every: int, hashed: Column) -> Column:
+    return F.pmod(hashed, F.lit(every)) == 0
