@@ -15,6 +15,7 @@ from divspa.storage import read_file, size_of, write_file
 
 MANIFEST, NEWEST, FORMAT = "manifest.json", "newest.json", 1
 INDEX, ITEM_IDS, CATALOGUE, USER_TOWER = "items.faiss", "item_ids.parquet", "catalogue.parquet", "user_tower.pt2"
+USER_TOWER_ONNX = "user_tower.onnx"
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint
 from divspa.schemas import ITEM_FEATURES, VOCABULARY
 from divspa.schemas.vocabulary import ITEM_FIELD
-from divspa.serving.bundle import CATALOGUE, INDEX, ITEM_IDS, USER_TOWER, Bundle, parquet
+from divspa.serving.bundle import CATALOGUE, INDEX, ITEM_IDS, USER_TOWER, USER_TOWER_ONNX, Bundle, parquet
 from divspa.serving.encoder import USER_ID, FieldRule, Request, Rules, SequenceRule
 from divspa.serving.index import MEASURED_AT, build_index
 from divspa.serving.recall import Recall
-from divspa.serving.tower import export_user_tower
+from divspa.serving.tower import export_onnx, export_user_tower
 from divspa.sources.allowed import allowed_items
 
 # The recall of an index is measured over so many users, and an example shows so many items.
@@ -45,6 +45,7 @@ def pack(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint, allowed: 
     settings = config.recall
     built = build_index(index, vectors, queries, settings.exact_items, settings.index_recall, config.seed)
     catalogue = lake.read_day(ITEM_FEATURES, ds)
+    model = checkpoint.restore()
     rules, vocabulary = _rules(lake, config, ds, checkpoint), _vocabulary(lake, config, ds)
     lists = {name: f"allowed/{name}.parquet" for name in settings.lists}
     parts = {
@@ -56,8 +57,10 @@ def pack(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint, allowed: 
         INDEX: faiss.serialize_index(built.index).tobytes(),
         ITEM_IDS: parquet({"item_index": items["item_index"], "item_id": items["item_id"]}),
         CATALOGUE: parquet(_sorted(catalogue.select("item_index", "item_id", "popularity"))),
-        USER_TOWER: export_user_tower(checkpoint.restore()),
+        USER_TOWER: export_user_tower(model),
     }
+    if settings.onnx:
+        files[USER_TOWER_ONNX] = export_onnx(model)
     files |= {str(rule.file): _codes_file(vocabulary[rule.name], rule.name) for rule in rules.fields if rule.file}
     files |= {each.file: _item_codes(catalogue, config, each.of) for each in rules.sequences if each.file}
     said = {

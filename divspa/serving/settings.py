@@ -15,6 +15,7 @@ class Recall(Section):
     Each of `lists` is a condition on the items table by the name that a request gives; items that `allowed` leaves out
     are in none. Users whom nobody knows have lists by the values of `segments`, fields of users, of at least
     `segment_users` each. An index of more than `exact_items` has clusters, and probes as many as `index_recall` needs.
+    With `onnx` the bundle holds the user tower in that form too.
     """
 
     items_per_user: Annotated[int, Field(ge=1)] = 200
@@ -25,3 +26,4 @@ class Recall(Section):
     segment_users: Annotated[int, Field(ge=1)] = 100
     exact_items: Annotated[int, Field(ge=0)] = 100_000
     index_recall: Share = 0.98
+    onnx: bool = False

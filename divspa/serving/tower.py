@@ -1,11 +1,15 @@
-"""The user tower as a file that torch alone can load."""
+"""The user tower as a file that torch alone, or a runtime of ONNX, can load."""
 
 import io
 import logging
+import warnings
 
 import torch
 
+from divspa.errors import SetupError
 from divspa.models.two_tower import TwoTowerModule
+
+ONNX_INPUTS, ONNX_OUTPUT, OPSET = ("user_features", "history"), "vector", 17
 
 
 class UserTower(torch.nn.Module):
@@ -22,12 +26,46 @@ class UserTower(torch.nn.Module):
 
 def export_user_tower(model: TwoTowerModule) -> bytes:
     """The user tower as a torch.export archive: (user_features [B, F], history [B, L]) int32 -> vectors [B, D]."""
-    width = sum(field.width for field in model.layout.user)
-    example = (torch.ones(2, width, dtype=torch.int32), torch.zeros(2, model.layout.history_length, dtype=torch.int32))
     batch = torch.export.Dim("batch", min=1)
-    program = torch.export.export(UserTower(model), example, dynamic_shapes=({0: batch}, {0: batch}))
+    program = torch.export.export(UserTower(model), _two_users(model), dynamic_shapes=({0: batch}, {0: batch}))
     # It warns of the empty tensor that the fields of users are where there are none.
     logging.getLogger("torch.export.pt2_archive._package").setLevel(logging.ERROR)
     archive = io.BytesIO()
     torch.export.save(program, archive)
     return archive.getvalue()
+
+
+def export_onnx(model: TwoTowerModule) -> bytes:
+    """The user tower in ONNX: inputs `user_features` [B, F] and `history` [B, L], int32; output `vector` [B, D].
+
+    Raises SetupError without the package onnx.
+    """
+    names = [*ONNX_INPUTS, ONNX_OUTPUT]
+    try:
+        import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise SetupError(
+            "`recall.onnx` is set, but the package onnx is not there",
+            remedy="`pip install 'divspa[onnx]'`, or unset it",
+        ) from error
+    archive = io.BytesIO()
+    with warnings.catch_warnings():
+        # The exporter that torch recommends needs three packages more.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        torch.onnx.export(
+            UserTower(model),
+            _two_users(model),
+            archive,
+            input_names=names[:-1],
+            output_names=names[-1:],
+            dynamic_axes={name: {0: "batch"} for name in names},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    return archive.getvalue()
+
+
+def _two_users(model: TwoTowerModule) -> tuple[torch.Tensor, torch.Tensor]:
+    """Encoded fields and histories to trace the tower by."""
+    width = sum(field.width for field in model.layout.user)
+    return torch.ones(2, width, dtype=torch.int32), torch.zeros(2, model.layout.history_length, dtype=torch.int32)

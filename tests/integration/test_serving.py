@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from onnxruntime import InferenceSession
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -118,6 +119,7 @@ def written(folder: Path) -> Config:
                 "lists": {"stocked": "stocked", "one": "item = 'i3'"},
                 "segments": ["plan", "shouted"],
                 "segment_users": 4,
+                "onnx": True,
             },
         }
     )
@@ -191,7 +193,7 @@ def requests(lake, folder) -> dict[str, Request]:
     return made
 
 
-def test_a_users_raw_fields_and_clicks_become_the_vector_of_the_batch_job(lake, recall, requests) -> None:
+def test_a_users_raw_fields_and_clicks_become_the_vector_of_the_batch_job(lake, day, recall, requests) -> None:
     table = lake.read_day(USER_EMBEDDINGS, DAY, model=DIVSPA, as_of="latest").select("user_id", "vector").collect()
     batch = {row["user_id"]: row["vector"] for row in table}
     features = {
@@ -200,6 +202,9 @@ def test_a_users_raw_fields_and_clicks_become_the_vector_of_the_batch_job(lake, 
     }
     encoded, histories = recall.encoder.encode(list(requests.values()))
     served = recall.vectors(list(requests.values()))
+    tower = InferenceSession((bundle_of(day) / "user_tower.onnx").read_bytes())
+    (in_onnx,) = tower.run(["vector"], {"user_features": encoded, "history": histories})
+    assert in_onnx == pytest.approx(served, abs=1e-5)
     for n, user in enumerate(requests):
         assert (encoded[n].tolist(), histories[n].tolist()) == features[user], user
         assert served[n] == pytest.approx(batch[user], abs=1e-5), user

@@ -1,15 +1,17 @@
 import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from onnxruntime import InferenceSession
 
 from divspa.models.checkpoint import Checkpoint
 from divspa.models.embeddings import RECENCY_RATE, FieldEmbeddings, HistoryWeights, ItemEmbeddings, mlp
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.registry import MODELS, build_model
 from divspa.models.settings import Model
-from divspa.serving.tower import export_user_tower
+from divspa.serving.tower import export_onnx, export_user_tower
 
 LAYOUT = Layout(
     items=20,
@@ -111,6 +113,17 @@ def test_the_exported_user_tower_needs_torch_alone(name: str, tmp_path) -> None:
     tower = torch.export.load(file).module()
     five = tuple(torch.cat([part, part, part[:1]]) for part in USERS)
     assert torch.allclose(tower(*five), model.encode_users(*five), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_user_tower_in_onnx_gives_the_same_vectors(name: str) -> None:
+    model = build_model(Model(name=name), LAYOUT).eval().requires_grad_(False)
+    session = InferenceSession(export_onnx(model))
+    five = tuple(torch.cat([part, part, part[:1]]) for part in USERS)
+    names = [each.name for each in session.get_inputs()]
+    (vectors,) = session.run(["vector"], {name: part.numpy() for name, part in zip(names, five, strict=True)})
+    assert names == ["user_features", "history"]
+    assert np.allclose(vectors, model.encode_users(*five), atol=1e-5)
 
 
 def test_layers_over_no_field_at_all_are_made_without_a_warning() -> None:
