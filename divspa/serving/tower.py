@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from typing import Any
 
 import torch
 
@@ -48,10 +49,10 @@ def export_onnx(model: TwoTowerModule) -> bytes:
             "`recall.onnx` is set, but the package onnx is not there",
             remedy="`pip install 'divspa[onnx]'`, or unset it",
         ) from error
-    archive = io.BytesIO()
+    archive: Any = io.BytesIO()  # which this exporter takes, though its signature names paths alone
     with warnings.catch_warnings():
-        # The exporter that torch recommends needs three packages more.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # The exporter that torch recommends instead needs more packages; the rest tells of folding and of constants.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             UserTower(model),
             _two_users(model),
