@@ -138,6 +138,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _onnx_can_be(self) -> "Config":
+        if self.recall.onnx and (vectors := [f.name for f in self.user_columns if f.kind == "vector"]):
+            raise ValueError(f"`recall.onnx` knows no user fields of `kind: vector`, such as {vectors[0]}")
+        return self
+
+    @model_validator(mode="after")
     def _names_fit(self) -> "Config":
         names = [field.name for field in self.user_fields + self.item_fields]
         taken = RESERVED - ({"user_id"} if self.features.embed_user_id else set())
@@ -146,7 +152,7 @@ class Config(Section):
             raise ValueError(
                 f"field names must differ from each other and from {', '.join(sorted(RESERVED))}: {', '.join(twice)}"
             )
-        of_items = ["item_id", *(field.name for field in self.item_fields)]
+        of_items = ["item_id", *(field.name for field in self.item_fields if field.kind != "vector")]
         for sequence in self.features.sequences:
             if sequence.of not in of_items:
                 raise ValueError(f"the sequence {sequence.name} is `of: {sequence.of}`, not of {', '.join(of_items)}")

@@ -30,6 +30,17 @@ def encode_field(values: pa.Array, width: int, codes: Codes | None, bounds: Sequ
     return encode_values(row, value, len(values), width, codes)
 
 
+def encode_vectors(values: pa.Array, size: int) -> np.ndarray:
+    """Lists of floats at unit length [rows, size], as the bits of 32-bit floats; zeros where there is none.
+
+    So one matrix of integers holds all fields of a row, from the table to the towers.
+    """
+    vectors_RS = np.zeros((len(values), size), np.float32)
+    vectors_RS[np.flatnonzero(values.is_valid())] = values.flatten().to_numpy().reshape(-1, size)
+    lengths_R = np.linalg.norm(vectors_RS, axis=1, keepdims=True)
+    return (vectors_RS / np.where(lengths_R > 0, lengths_R, 1)).view(np.int32)
+
+
 def encode_values(row: np.ndarray, value: np.ndarray, rows: int, width: int, codes: Codes | None) -> np.ndarray:
     """Encode known values [rows, width], each of a row, in order: hashes by codes, and without these indices."""
     if codes is not None:

@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,25 @@ def plain_number(value: object, decimal: str, name: str) -> float | None:
     except ValueError:
         return None
     return None if math.isnan(wide) else wide
+
+
+def plain_numbers(value: object, size: int, null_values: Collection[str], name: str) -> list[float] | None:
+    """A list of `size` finite numbers, None where there is none; a text is one as JSON.
+
+    Raises InputError for anything else.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if value is None or (isinstance(value, str) and plain_text(value, null_values, name) is None):
+        return None
+    several: Any = value
+    try:
+        numbers = [float(each) for each in (json.loads(several) if isinstance(several, str) else several)]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != size or not np.isfinite(np.asarray(numbers, np.float32)).all():
+        raise InputError(f"The value of {name} is no vector", expected=f"a list of {size} finite numbers")
+    return numbers
 
 
 def plain_micros(value: object, unit: str, name: str) -> int:

@@ -107,6 +107,7 @@ class TestSet:
         values = {
             field.name: unit_values(codes_NW[:, end - field.max_values : end])
             for field, end in zip(config.item_fields, ends, strict=True)
+            if field.kind != "vector"
         }
         ks = evaluation.ks, evaluation.diversity_ks
         return cls(lake, ds, *ks, questions, index_N, popularity_N, values, shown_S)

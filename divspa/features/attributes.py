@@ -114,6 +114,8 @@ def _wanted(side: str, field: ColumnField) -> Wanted:
     meaning: Meaning = "text"
     if field.kind == "numeric":
         meaning = "number"
+    elif field.kind == "vector":
+        meaning = "numbers"
     elif field.kind == "multi" or field.delimiter:
         meaning = "texts"
     return Wanted(f"{side}.fields.{field.name}", field.column, meaning, delimiter=field.delimiter)
@@ -132,6 +134,10 @@ def _reason(table: InputTable, source: Attributes, side: str) -> Column:
         reasons.append((F.col(VALID_FROM).isNull(), "`valid_from` is missing or not a time"))
     for n, field in enumerate(source.fields):
         reasons.append((F.col(f"`{failed(_own(n))}`"), f"the field {field.name} cannot be computed"))
+        if field.size is not None:
+            odd = F.exists(_own(n), lambda each: each.isNull() | F.isnan(each) | (F.abs(each) == float("inf")))
+            wrong = F.coalesce((F.size(_own(n)) != field.size) | odd, F.lit(False))
+            reasons.append((wrong, f"the field {field.name} is not a list of {field.size} finite numbers"))
     texts = [_own(n) for n, field in enumerate(source.fields) if field.kind != "numeric"]
     kinds = dict(table.rows.dtypes)
     broken = [F.col(name).contains(REPLACED) for name in (key, *texts) if kinds[name] == "string"]

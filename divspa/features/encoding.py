@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from divspa.arrow import list_column
-from divspa.encoding.codes import Codes, encode_field
+from divspa.encoding.codes import Codes, encode_field, encode_vectors
 from divspa.features.settings import ColumnField
 from divspa.features.vocabulary import Bounds, hash_code
 from divspa.sources.expressions import column
@@ -24,11 +24,11 @@ def encode(
 
     A field takes max_values places: known values first, then padding; a field of which nothing is known holds UNKNOWN
     in its first place. Values travel as 64-bit hashes, and the vocabulary is broadcast as hashes; the user's own id,
-    of which there may be too many, is joined.
+    of which there may be too many, is joined. A vector's floats are held as their bits.
     """
     names = {field.name for field in fields} - {"user_id"}
     kept = [name for name in versions.columns if name not in names]
-    looked_up = [f for f in fields if f.name != "user_id" and f.kind != "numeric" and f.hash_buckets is None]
+    looked_up = [field for field in fields if field.name != "user_id" and field.has_vocabulary]
     shared = versions.sparkSession.sparkContext.broadcast(_codes(vocabulary, looked_up))
     if any(field.name == "user_id" for field in fields):
         own = vocabulary.where("field = 'user_id'").select(F.col("value").alias("user_id"), "index")
@@ -44,6 +44,9 @@ def encode(
             parts = [np.zeros((batch.num_rows, 0), np.int32)]
             for n, field in enumerate(fields):
                 values, codes = batch.column(f"field {n}"), shared.value.get(field.name)
+                if field.size is not None:
+                    parts.append(encode_vectors(values, field.size))
+                    continue
                 parts.append(encode_field(values, field.max_values, codes, bounds.get(field.name)))
             passed = [batch.column(name) for name in kept]
             yield pa.RecordBatch.from_arrays([*passed, list_column(np.hstack(parts))], [*kept, output])
@@ -53,7 +56,7 @@ def encode(
 
 def _hashed(versions: DataFrame, field: ColumnField) -> Column:
     value, buckets = column(field.name), field.hash_buckets
-    if field.kind == "numeric":
+    if field.kind in ("numeric", "vector"):
         return value
 
     def code(each: Column) -> Column:

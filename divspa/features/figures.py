@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from divspa.features.attributes import BEGINNING, MATCHED, VALID_FROM, AttributeTable
 from divspa.features.clicks import LogCounts
-from divspa.features.settings import FeatureField
+from divspa.features.settings import ColumnField
 from divspa.features.split import Span
 from divspa.schemas.vocabulary import UNKNOWN
 from divspa.sources.files import Files
@@ -106,12 +106,18 @@ def newest_features(users: DataFrame) -> DataFrame:
     return users.groupBy("user_key").agg(F.max_by("user_features", "valid_from").alias("user_features"))
 
 
-def unknown_rates(encoded: DataFrame, column: str, fields: tuple[FeatureField, ...]) -> list[Figure]:
-    """The share of rows in which a field is unknown: null, or a value outside the vocabulary."""
+def unknown_rates(encoded: DataFrame, column: str, fields: tuple[ColumnField, ...]) -> list[Figure]:
+    """The share of rows in which a field is unknown: null, or a value outside the vocabulary, or a vector of zeros."""
     if not fields:
         return []
     starts = np.cumsum([0, *(field.max_values for field in fields)]).tolist()
-    shares = [F.avg((F.get(column, F.lit(start)) == UNKNOWN).cast("double")) for start in starts[:-1]]
+    unknown = [
+        F.forall(F.slice(column, start + 1, field.size), lambda bits: bits == 0)
+        if field.size is not None
+        else F.get(column, F.lit(start)) == UNKNOWN
+        for field, start in zip(fields, starts, strict=False)
+    ]
+    shares = [F.avg(each.cast("double")) for each in unknown]
     row = encoded.agg(F.count("*"), *shares).head() or ()
     return [Figure("unknown_rate", share or 0.0, f.name) for f, share in zip(fields, row[1:], strict=True)]
 

@@ -69,15 +69,19 @@ class FeatureField(Section):
 
 
 class ColumnField(FeatureField):
-    """A field read from a column of an attribute table."""
+    """A field read from a column of an attribute table.
 
-    kind: Literal["categorical", "multi", "numeric"] = "categorical"
+    One of `kind: vector` is a list of `size` floats, such as the embedding of a text, and takes as many places.
+    """
+
+    kind: Literal["categorical", "multi", "numeric", "vector"] = "categorical"
     column: str = ""
     delimiter: str | None = None
     min_count: Annotated[int, Field(ge=1)] = 1
     hash_buckets: Annotated[int, Field(ge=1)] | None = None
     quantiles: Annotated[int, Field(ge=2)] | None = None
     bounds: tuple[FiniteFloat, ...] | None = None
+    size: Annotated[int, Field(ge=1, le=1 << 14)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -91,7 +95,14 @@ class ColumnField(FeatureField):
             data.setdefault("max_values", 5)
         if data.get("kind") == "numeric" and data.get("bounds") is None:
             data.setdefault("quantiles", 10)
+        if data.get("kind") == "vector" and "size" in data:
+            data.setdefault("max_values", data["size"])
         return data
+
+    @property
+    def has_vocabulary(self) -> bool:
+        """Whether each value has an index of its own."""
+        return self.kind in ("categorical", "multi") and self.hash_buckets is None
 
     @model_validator(mode="after")
     def _kind_fits(self) -> "ColumnField":
@@ -102,6 +113,13 @@ class ColumnField(FeatureField):
             raise ValueError("either `quantiles` or `bounds`, not both")
         if numeric and (self.max_values, self.hash_buckets, self.min_count) != (1, None, 1):
             raise ValueError("a numeric field has one value, and neither `hash_buckets` nor `min_count`")
+        if (self.kind == "vector") != (self.size is not None):
+            raise ValueError("`size` is given with `kind: vector`, and only then")
+        of_texts = (self.max_values, self.hash_buckets, self.min_count, self.delimiter)
+        if self.size is not None and of_texts != (self.size, None, 1, None):
+            raise ValueError(
+                "a vector has a `size`, and none of `max_values`, `hash_buckets`, `min_count`, `delimiter`"
+            )
         if self.bounds is not None and (not self.bounds or list(self.bounds) != sorted(set(self.bounds))):
             raise ValueError("`bounds` are one or more numbers in ascending order")
         if self.hash_buckets is not None and self.min_count > 1:

@@ -36,8 +36,8 @@ def count_items(train: DataFrame, min_count: int) -> DataFrame:
 
 
 def count_values(versions: DataFrame, fields: tuple[ColumnField, ...]) -> DataFrame:
-    """field, value, count of the fields that are neither numeric nor hashed, in one pass over attribute versions."""
-    fields = tuple(field for field in fields if field.kind != "numeric" and field.hash_buckets is None)
+    """field, value, count of the fields that have a vocabulary, in one pass over attribute versions."""
+    fields = tuple(field for field in fields if field.has_vocabulary)
     least = {field.name: field.min_count for field in fields}
     counts = _distinct_values(versions, fields)
     rare = [(F.col("field") == name) & (F.col("count") < count) for name, count in least.items() if count > 1]

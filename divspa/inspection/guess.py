@@ -188,6 +188,8 @@ def _field_of(name: str, column: pa.ChunkedArray) -> dict[str, Any] | str:
     if len(values) < len(column) / 50:
         return "nearly always empty"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        if pa.types.is_floating(kind.value_type):
+            return _vector(name, {len(value) for value in values})
         return {"name": name, "kind": "multi"}
     texts: Series = pd.Series(values).astype(str)
     return _text_field(name, texts, texts.nunique())
@@ -206,6 +208,12 @@ def _text_field(name: str, texts: Series, distinct: int) -> dict[str, Any] | str
     if distinct > 0.8 * len(texts) and distinct > 20:
         return "nearly every row has its own value"
     return {"name": name}
+
+
+def _vector(name: str, sizes: set[int]) -> dict[str, Any] | str:
+    if len(sizes) > 1 or sizes == {0}:
+        return "lists of numbers, of several lengths"
+    return {"name": name, "kind": "vector", "size": sizes.pop()}
 
 
 def _is_measure(column: Series) -> bool:

@@ -18,11 +18,19 @@ RECENCY_RATE = 10.0
 
 
 class FieldEmbeddings(nn.Module):
-    """One table for all fields; the values of a multi-valued field are averaged, padding left out."""
+    """One table for all fields; the values of a multi-valued field are averaged, padding left out.
+
+    A vector passes a linear layer of its own; those come after the other fields.
+    """
 
     def __init__(self, fields: tuple[FieldSlot, ...], dim: int) -> None:
         super().__init__()
-        self.fields = fields
+        starts = [0, *accumulate(field.width for field in fields)]
+        places = {field.name: range(start, start + field.width) for field, start in zip(fields, starts, strict=False)}
+        self.vectors = {field.name: places[field.name] for field in fields if field.vector}
+        self.layers = nn.ModuleList(_small_linear(len(own), dim) for own in self.vectors.values())
+        self.fields = fields = tuple(field for field in fields if not field.vector)
+        self.coded = [place for field in fields for place in places[field.name]]
         self.cardinality = {field.name: field.cardinality for field in fields}
         ends = accumulate(self.cardinality.values())
         self.starts = {name: end - self.cardinality[name] for name, end in zip(self.cardinality, ends, strict=True)}
@@ -34,6 +42,15 @@ class FieldEmbeddings(nn.Module):
 
     def forward(self, features_BF: torch.Tensor) -> torch.Tensor:
         """Return [B, fields, dim]."""
+        if not self.vectors:
+            return self._coded(features_BF)
+        parts = [self._coded(features_BF[:, self.coded])]
+        for layer, own in zip(self.layers, self.vectors.values(), strict=True):
+            vector_BS = features_BF[:, own.start : own.stop].contiguous().view(torch.float32)
+            parts.append(layer(vector_BS).unsqueeze(1))
+        return torch.cat(parts, 1)
+
+    def _coded(self, features_BF: torch.Tensor) -> torch.Tensor:
         values_BFD = self.table(features_BF + self.offsets_F)
         if all(field.width == 1 for field in self.fields):
             return values_BFD
@@ -105,6 +122,13 @@ def mlp(sizes: list[int], *, silent: bool = False) -> nn.Sequential:
         silence(linear[-1])
     between = [part for layer in linear[:-1] for part in (layer, nn.ReLU())]
     return nn.Sequential(*between, linear[-1])
+
+
+def _small_linear(inner: int, outer: int) -> nn.Linear:
+    layer = nn.Linear(inner, outer)
+    nn.init.normal_(layer.weight, std=INITIAL_SPREAD)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def silence(layer: nn.Linear) -> None:

@@ -8,13 +8,17 @@ from divspa.schemas.vocabulary import FIRST_INDEX
 
 
 class FieldSlot(BaseModel):
-    """One field: its name, how many places it takes, and the size of its vocabulary with padding and unknown."""
+    """One field: its name, how many places it takes, and the size of its vocabulary with padding and unknown.
+
+    The places of a `vector` hold the bits of 32-bit floats.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
     width: int
     cardinality: int
+    vector: bool = False
 
 
 class Layout(BaseModel):

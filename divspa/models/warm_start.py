@@ -18,11 +18,11 @@ def carry_over(earlier: TwoTowerModule, model: TwoTowerModule) -> None:
     for name, part in model.named_modules():
         if name in fields and isinstance(part, FieldEmbeddings):
             _carry_fields(fields[name], part)
-    tables = {f"{name}.table.weight" for name in fields}
+    of_fields = tuple(f"{name}.{part}." for name in fields for part in ("table", "layers"))
     values = dict(earlier.named_parameters())
     for name, parameter in model.named_parameters():
         known = values.get(name)
-        if name in tables or known is None or known.shape[1:] != parameter.shape[1:]:
+        if name.startswith(of_fields) or known is None or known.shape[1:] != parameter.shape[1:]:
             continue
         if known.shape == parameter.shape or name.removesuffix(".weight") in _row_tables(model):
             rows = min(len(known), len(parameter))
@@ -40,7 +40,11 @@ def _row_tables(model: TwoTowerModule) -> set[str]:
 
 
 def _carry_fields(earlier: FieldEmbeddings, grown: FieldEmbeddings) -> None:
-    """Fields are matched by name; each takes up its own rows of the one table."""
+    """Fields are matched by name; each takes up its own rows of the one table, or its own layer."""
+    layers = dict(zip(earlier.vectors, earlier.layers, strict=True))
+    for name, layer in zip(grown.vectors, grown.layers, strict=True):
+        if name in layers and layers[name].weight.shape == layer.weight.shape:
+            layer.load_state_dict(layers[name].state_dict())
     starts = earlier.starts
     for name, start in grown.starts.items():
         if name in starts and earlier.table.weight.shape[1] == grown.table.weight.shape[1]:

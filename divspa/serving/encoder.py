@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from divspa.encoding.codes import Codes, encode_field, encode_values
+from divspa.encoding.codes import Codes, encode_field, encode_values, encode_vectors
 from divspa.encoding.hashing import xxhash64
-from divspa.encoding.texts import plain_micros, plain_number, plain_text, plain_texts
+from divspa.encoding.texts import plain_micros, plain_number, plain_numbers, plain_text, plain_texts
 from divspa.encoding.timeline import Timeline
 from divspa.errors import InputError
 from divspa.schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
@@ -156,6 +156,9 @@ class Encoder:
         if rule.bounds is not None:
             numbers = [plain_number(value, rule.decimal, rule.name) for value in values]
             return encode_field(pa.array(numbers, pa.float64()), rule.width, None, rule.bounds)
+        if rule.kind == "vector":
+            lists = [plain_numbers(value, rule.width, rule.null_values, rule.name) for value in values]
+            return encode_vectors(pa.array(lists, pa.list_(pa.float32())), rule.width)
 
         def code(text: str) -> int:
             return xxhash64(text) if rule.buckets is None else xxhash64(text) % rule.buckets + FIRST_INDEX

@@ -100,7 +100,6 @@ def _rules(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint) -> Rule
 def _field_rule(place: int, field: ColumnField, config: Config, bounds: Mapping[str, tuple[float, ...]]) -> FieldRule:
     # A user's own id is read as the click log has it.
     source = config.clicks if field.name == USER_ID or config.users is None else config.users
-    looked_up = field.kind != "numeric" and field.hash_buckets is None
     return FieldRule(
         name=field.name,
         kind=field.kind,
@@ -111,7 +110,7 @@ def _field_rule(place: int, field: ColumnField, config: Config, bounds: Mapping[
         decimal=str(source.options.get("decimal", ".")),
         buckets=field.hash_buckets,
         bounds=bounds.get(field.name),
-        file=_file(place, field.name) if looked_up else None,
+        file=_file(place, field.name) if field.has_vocabulary else None,
     )
 
 
@@ -126,7 +125,7 @@ def _spelled(null_values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _vocabulary(lake: Lake, config: Config, ds: date) -> dict[str, pa.Table]:
     """value, hash, index, count of each field of a user that has a vocabulary, in the order of the hashes."""
-    names = [field.name for field in config.user_columns if field.kind != "numeric" and field.hash_buckets is None]
+    names = [field.name for field in config.user_columns if field.has_vocabulary]
     rows = lake.read_day(VOCABULARY, ds).where(F.col("field").isin(names))
     table = rows.select("field", "value", F.xxhash64("value").alias("hash"), "index", "count").toArrow()
     by_field = table.sort_by([("field", "ascending"), ("hash", "ascending")]).combine_chunks()
@@ -175,6 +174,8 @@ def _example(bundle: Bundle, rules: Rules, vocabulary: Mapping[str, pa.Table]) -
 def _usual(rule: FieldRule, values: pa.Table | None) -> object:
     if rule.bounds is not None:
         return rule.bounds[0] if rule.bounds else 0.0
+    if rule.kind == "vector":
+        return [1.0] * rule.width
     if values is None or not len(values):
         return "example"
     most = values.sort_by([("count", "descending"), ("value", "ascending")])["value"].slice(0, 2).to_pylist()

@@ -21,7 +21,7 @@ from divspa.sources.headers import TEXT, ColumnKind, Header, read_headers
 from divspa.sources.settings import Source, TimeUnit
 from divspa.sources.types import text_types, typed
 
-Meaning = Literal["id", "ids", "text", "texts", "number", "time", "order", "condition"]
+Meaning = Literal["id", "ids", "text", "texts", "number", "numbers", "time", "order", "condition"]
 PROBLEM, RAW = "problem", "raw"
 # Columns of ours stand beside those that expressions name, and may not be mistaken for them.
 OWN, INPUT, ATTEMPT = "divspa: ", "divspa input", "divspa attempt"
@@ -273,6 +273,7 @@ def _converted(value: Column, kind: T.DataType, source: Source, want: Wanted) ->
         "text": lambda: values.plain_text(value, kind, nulls, option),
         "texts": lambda: F.array_distinct(values.plain_texts(value, kind, want.delimiter, nulls, option)),
         "number": lambda: values.number(value, kind, str(source.options.get("decimal", ".")), option),
+        "numbers": lambda: values.numbers(value, kind, nulls, option),
         "time": lambda: values.moment(value, kind, want.unit, option),
         "order": lambda: values.order(value, kind, option),
         "condition": lambda: values.condition(value, kind, option),

@@ -147,6 +147,20 @@ def number(value: Column, kind: T.DataType, decimal: str, option: str) -> Column
     return F.when(~F.isnan(wide), wide)
 
 
+def numbers(value: Column, kind: T.DataType, null_values: Iterable[str], option: str) -> Column:
+    """A list of numbers as ARRAY<FLOAT>, null where there is none; a text is one as JSON, and empty if it is no list.
+
+    Raises ConfigError for what is no list of numbers.
+    """
+    if isinstance(kind, T.ArrayType) and isinstance(kind.elementType, T.NumericType):
+        return value.cast("array<float>")
+    if not isinstance(kind, T.StringType | T.NullType):
+        raise ConfigError(f"The option {option} is no list of numbers", found=kind.simpleString())
+    text = trimmed(value.cast("string"))
+    listed = F.coalesce(F.from_json(text, "array<float>"), F.array().cast("array<float>"))
+    return F.when(~says_nothing(text, null_values), listed)
+
+
 def condition(value: Column, kind: T.DataType, option: str) -> Column:
     """A condition. Raises ConfigError for what is neither true nor false."""
     if not isinstance(kind, T.BooleanType | T.NullType):

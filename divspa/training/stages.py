@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from divspa.arrow import matrix
 from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
-from divspa.features.settings import FeatureField
+from divspa.features.settings import ColumnField, FeatureField
 from divspa.lake.tables import Lake
 from divspa.lake.training_split import held_out_clicks, newest_of
 from divspa.models.checkpoint import DIVSPA, Checkpoint, checkpoint_folder
@@ -144,7 +144,8 @@ def read_layout(lake: Lake, config: Config, ds: date) -> Layout:
 
     def slot(field: FeatureField) -> FieldSlot:
         size = cardinality.get(field.name, FIRST_INDEX)
-        return FieldSlot(name=field.name, width=field.max_values, cardinality=size)
+        vector = isinstance(field, ColumnField) and field.kind == "vector"
+        return FieldSlot(name=field.name, width=field.max_values, cardinality=size, vector=vector)
 
     return Layout(
         items=cardinality[ITEM_FIELD],

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from onnxruntime import InferenceSession
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
@@ -71,15 +70,18 @@ def written(folder: Path) -> Config:
             "listed": draw.choice(['["p", "q"]', "q", "[1, 2.0]", None]),
             "city": draw.choice(["Köln", "Paris", "a town with quite a long name, longer than a stripe", None]),
             "joined": draw.choice([date(2023, 1, 5), date(2023, 2, 6), None]),
+            "taste": draw.choice([[0.5, -2.0, 1.0], [1e-3, 0.0, 4.0], [0.0, 0.0, 0.0], None]),
+            "written": draw.choice(["[1, 2.5]", " [-1, 3]", "null", "", None]),
         }
         for n in range(USERS - 3)  # of three users nothing is known
     ]
     items = [
-        (f"i{n}", f"k{n % 4}" if n % 5 else None, [f"t{n % 3}", f"t{n % 7}"], n % 2 == 0) for n in range(ITEMS + 1)
+        (f"i{n}", f"k{n % 4}" if n % 5 else None, [f"t{n % 3}", f"t{n % 7}"], n % 2 == 0, [n / 9, 1.0])
+        for n in range(ITEMS + 1)
     ]
     pd.DataFrame(clicks, columns=["user", "item", "time"]).to_parquet(folder / "clicks.parquet", coerce_timestamps="us")
     pq.write_table(pa.Table.from_pylist(users), folder / "users.parquet")
-    pd.DataFrame(items, columns=["item", "kind", "tags", "stocked"]).to_parquet(folder / "items.parquet")
+    pd.DataFrame(items, columns=["item", "kind", "tags", "stocked", "look"]).to_parquet(folder / "items.parquet")
     fields = [
         {"name": "plan", "min_count": 2},
         "band",
@@ -91,6 +93,8 @@ def written(folder: Path) -> Config:
         {"name": "city", "hash_buckets": 5},
         {"name": "shouted", "column": "upper(city)"},
         "joined",
+        {"name": "taste", "kind": "vector", "size": 3},
+        {"name": "written", "kind": "vector", "size": 2},
     ]
     return Config.model_validate(
         {
@@ -100,7 +104,11 @@ def written(folder: Path) -> Config:
             "items": {
                 "path": str(folder / "items.parquet"),
                 "id": "item",
-                "fields": ["kind", {"name": "tags_of", "column": "tags", "kind": "multi", "max_values": 2}],
+                "fields": [
+                    "kind",
+                    {"name": "tags_of", "column": "tags", "kind": "multi", "max_values": 2},
+                    {"name": "look", "kind": "vector", "size": 2},
+                ],
             },
             "split": {"by": "time", "at": (BEGIN + timedelta(days=7)).isoformat(), "validation_events": 0},
             "features": {
@@ -119,7 +127,6 @@ def written(folder: Path) -> Config:
                 "lists": {"stocked": "stocked", "one": "item = 'i3'"},
                 "segments": ["plan", "shouted"],
                 "segment_users": 4,
-                "onnx": True,
             },
         }
     )
@@ -193,7 +200,7 @@ def requests(lake, folder) -> dict[str, Request]:
     return made
 
 
-def test_a_users_raw_fields_and_clicks_become_the_vector_of_the_batch_job(lake, day, recall, requests) -> None:
+def test_a_users_raw_fields_and_clicks_become_the_vector_of_the_batch_job(lake, recall, requests) -> None:
     table = lake.read_day(USER_EMBEDDINGS, DAY, model=DIVSPA, as_of="latest").select("user_id", "vector").collect()
     batch = {row["user_id"]: row["vector"] for row in table}
     features = {
@@ -202,9 +209,6 @@ def test_a_users_raw_fields_and_clicks_become_the_vector_of_the_batch_job(lake, 
     }
     encoded, histories = recall.encoder.encode(list(requests.values()))
     served = recall.vectors(list(requests.values()))
-    tower = InferenceSession((bundle_of(day) / "user_tower.onnx").read_bytes())
-    (in_onnx,) = tower.run(["vector"], {"user_features": encoded, "history": histories})
-    assert in_onnx == pytest.approx(served, abs=1e-5)
     for n, user in enumerate(requests):
         assert (encoded[n].tolist(), histories[n].tolist()) == features[user], user
         assert served[n] == pytest.approx(batch[user], abs=1e-5), user
