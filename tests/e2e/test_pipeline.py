@@ -21,6 +21,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 from faults.killed_runs import below, copied, digests, left_behind, wait_for_the_end_of
+from onnxruntime import InferenceSession
 from rich.console import Console
 
 from divspa.cli import summary as printed
@@ -34,7 +35,7 @@ DAY = "2024-01-14"
 TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
 SMALL = ["training.epochs=2", "divspa.draws=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
 # A day that chooses, between two settings that draw alike.
-SMALL += ["divspa=auto", "tuning.candidates=[{beta: 0.5}]"]
+SMALL += ["divspa=auto", "tuning.candidates=[{beta: 0.5}]", "recall.onnx=true"]
 SETS = [part for setting in SMALL for part in ("--set", setting)]
 # The small settings of conftest.py taken back.
 AS_USERS_HAVE_IT = {
@@ -275,6 +276,10 @@ def test_the_served_bundle_answers_as_the_tables_do(summary: dict, log: Path) ->
     rows = frame(summary, "user_embeddings").query(f"model_version == '{version}' and as_of == 'latest'").iloc[:300]
     requests = [Request({**known.loc[user].to_dict(), "user_id": user}, clicks[user]) for user in rows["user_id"]]
     assert np.allclose(recall.vectors(requests), np.stack(list(rows["vector"])), atol=1e-5)
+    (file,) = Path(f"{summary['lake']}/serving/ds={DAY}").glob(f"{recall.version}/user_tower.onnx")
+    features, history = recall.encoder.encode(requests)
+    in_onnx = InferenceSession(file).run(["vector"], {"user_features": features, "history": history})[0]
+    assert np.allclose(in_onnx, np.stack(list(rows["vector"])), atol=1e-5)
     items = frame(summary, "item_embeddings").query(f"model_version == '{version}'").set_index("item_id")["vector"]
     scores = pd.Series(np.stack(list(items)) @ rows["vector"].iloc[0], items.index).drop(set(requests[0].clicks))
     found = recall.candidates(requests[0].fields, requests[0].clicks, 200)

@@ -4,14 +4,25 @@ import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from pytest import approx
 
 from divspa.config import Config
 from divspa.errors import ConfigError, GateError
 from divspa.features.build import build_features
 from divspa.lake.tables import Lake
-from divspa.schemas import CLICKS, CLICKS_QUARANTINE, EXAMPLES, FEATURE_GATES, ITEM_FEATURES, USER_FEATURES, VOCABULARY
+from divspa.schemas import (
+    ATTRIBUTES_QUARANTINE,
+    CLICKS,
+    CLICKS_QUARANTINE,
+    EXAMPLES,
+    FEATURE_GATES,
+    ITEM_FEATURES,
+    USER_FEATURES,
+    VOCABULARY,
+)
 
 FIRST, SECOND = date(2024, 1, 8), date(2024, 1, 9)
 
@@ -41,10 +52,12 @@ USERS = [
     ("u4", at(1), "odd", 99.0),
 ]
 ITEMS = [
-    ("a", "x", 1.0, ["p", "q"], "s1"),
-    ("b", "y", 2.0, ["q"], "s2"),
-    ("c", None, None, [], "s3"),
-    ("d", "x", 4.0, ["r", "p", "q"], "s1"),
+    ("a", "x", 1.0, ["p", "q"], "s1", [3.0, 4.0]),
+    ("b", "y", 2.0, ["q"], "s2", [0.0, -2.0]),
+    ("c", None, None, [], "s3", None),
+    ("d", "x", 4.0, ["r", "p", "q"], "s1", [5.0, 0.0]),
+    ("e", "x", 1.0, [], "s1", [5.0, 0.0, 1.0]),  # no vector of two numbers
+    ("f", "x", 1.0, [], "s1", [5.0, float("inf")]),
 ]
 
 
@@ -53,7 +66,7 @@ def settings(folder: Path, rows=CLICKED, users=USERS, **changes) -> Config:
     frames = {
         "clicks": pd.DataFrame(rows, columns=["user", "item", "time"]),
         "users": pd.DataFrame(users, columns=["user", "since", "plan", "spent"]),
-        "items": pd.DataFrame(ITEMS, columns=["item", "kind", "price", "tags", "seller"]),
+        "items": pd.DataFrame(ITEMS, columns=["item", "kind", "price", "tags", "seller", "look"]),
     }
     paths = {name: str(folder / f"{name}.parquet") for name in frames}
     for name, frame in frames.items():
@@ -74,6 +87,7 @@ def settings(folder: Path, rows=CLICKED, users=USERS, **changes) -> Config:
                 {"name": "price", "kind": "numeric", "bounds": [2, 3]},
                 {"name": "tags", "kind": "multi", "max_values": 2},
                 {"name": "seller", "hash_buckets": 2},
+                {"name": "look", "kind": "vector", "size": 2},
             ],
         },
         "split": {"by": "time", "at": at(8).isoformat()},
@@ -125,6 +139,12 @@ def test_item_fields_of_every_kind_are_encoded(built) -> None:
     assert {row[4] for row in encoded.values()} <= {2, 3}
     assert encoded["a"][4] == encoded["d"][4]
     assert {value for field, value in of if field == "seller"} == {"0", "1"}
+    vectors = {item: np.asarray(row[5:], np.int32).view(np.float32) for item, row in encoded.items()}
+    expected = {"a": [0.6, 0.8], "b": [0, -1], "c": [0, 0], "d": [1, 0]}
+    assert {item: vector.tolist() for item, vector in vectors.items()} == {n: approx(v) for n, v in expected.items()}
+    assert figures(built)["unknown_rate", "look"] == 0.25
+    refused = built.read_day(ATTRIBUTES_QUARANTINE, FIRST).select("side", "reason", "copies").collect()
+    assert [tuple(row) for row in refused] == [("items", "the field look is not a list of 2 finite numbers", 1)] * 2
     # Three sellers in two buckets: at least two of them share one.
     assert figures(built)["collision_rate", "seller"] in (pytest.approx(2 / 3), 1.0)
 

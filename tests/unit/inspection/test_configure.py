@@ -122,6 +122,8 @@ def test_fields_of_every_kind_and_columns_that_are_none(tmp_path: Path) -> None:
             "name": [f"Thing {n}" for n in range(many)],
             "same": ["s"] * many,
             "empty": [None] * many,
+            "look": [[0.5, 1.0, n / 7] for n in range(many)],
+            "parts": [[0.5] * (n % 4) for n in range(many)],
         }
     )
     items.to_parquet(tmp_path / "items.parquet")
@@ -130,7 +132,9 @@ def test_fields_of_every_kind_and_columns_that_are_none(tmp_path: Path) -> None:
         "kind",
         {"name": "price", "kind": "numeric"},
         {"name": "tags", "kind": "multi"},
+        {"name": "look", "kind": "vector", "size": 3},
     ]
+    assert "parts (lists of numbers, of several lengths)" in written.yaml
     assert "name (nearly every row has its own value), same (always the same)" in written.yaml
     strangers = items.assign(item=range(10_000, 10_000 + many))
     strangers.to_parquet(tmp_path / "strangers.parquet")

@@ -43,6 +43,17 @@ def test_past_items_keep_the_weights_of_their_ages_in_a_history_of_another_lengt
     assert grown.tolist() == [*known.tolist()[: len(grown)], *[-1.0] * (len(grown) - 9)]
 
 
+def test_layers_of_vectors_are_carried_by_the_name_of_their_field() -> None:
+    one, two = (FieldSlot(name=name, width=3, cardinality=2, vector=True) for name in ("one", "two"))
+    monday, tuesday = (
+        build_model(Model(name="fm"), MONDAY.model_copy(update={"item": item})) for item in ((one, two), (two, one))
+    )
+    carry_over(monday, tuesday)
+    for own, known in ((0, 1), (1, 0)):
+        assert torch.equal(tuesday.item_fields.layers[own].weight, monday.item_fields.layers[known].weight)
+    assert not torch.equal(monday.item_fields.layers[0].weight, monday.item_fields.layers[1].weight)
+
+
 def test_new_rows_are_fresh_and_a_new_field_starts_its_layer_anew() -> None:
     monday = build_model(Model(name="youtube_dnn"), MONDAY)
     with torch.no_grad():

@@ -51,6 +51,27 @@ def test_towers_return_finite_unit_vectors_also_without_history(name: str) -> No
         assert users[0].norm().item() == pytest.approx(1) and users[1].norm() < 1.0001
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_vectors_of_users_and_items_pass_layers_of_their_own_which_learn(name: str) -> None:
+    look, tags = (
+        FieldSlot(name="look", width=2, cardinality=2, vector=True),
+        FieldSlot(name="t", width=2, cardinality=5),
+    )
+    model = build_model(Model(name=name), LAYOUT.model_copy(update={"user": (look, tags), "item": (tags, look)})).eval()
+    bits = torch.tensor([[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]]).view(torch.int32)
+    codes, past = torch.tensor([[2, 3]] * 3, dtype=torch.int32), torch.tensor([[3, 4, 0, 0]] * 3, dtype=torch.int32)
+    users = model.encode_users(torch.cat([bits, codes], 1), past)
+    items = model.encode_items(torch.tensor([2, 2, 2]), torch.cat([codes, bits], 1))
+    parts = model.item_parts(torch.tensor([2, 2, 2]), torch.cat([codes, bits], 1))
+    expected = model.item_fields.layers[0](bits.view(torch.float32))
+    assert torch.equal(parts[:, 2], expected) and not torch.equal(expected[0], expected[2])
+    assert torch.equal(parts[1, 2], model.item_fields.layers[0].bias), "no vector is one of zeros"
+    (users @ items.T).sum().backward()
+    for side in (model.user_fields, model.item_fields):
+        assert torch.isfinite(side.layers[0].weight.grad).all()
+    assert model.item_fields.layers[0].weight.grad.any() or name != "fm"
+
+
 @pytest.mark.parametrize("recency", [True, False])
 def test_a_fresh_history_is_a_mean_that_leaves_padding_out(recency: bool) -> None:
     table, weights = ItemEmbeddings(20, 8), HistoryWeights(USERS[1].shape[1], recency=recency)
