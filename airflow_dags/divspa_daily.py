@@ -14,7 +14,17 @@ from typing import Any
 import requests
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.providers.standard.sensors.filesystem import FileSensor
-from airflow.sdk import DAG, Asset, BaseHook, Context, CronDataIntervalTimetable, Variable, chain
+from airflow.sdk import (
+    DAG,
+    Asset,
+    BaseHook,
+    BaseSensorOperator,
+    Context,
+    CronDataIntervalTimetable,
+    ObjectStoragePath,
+    Variable,
+    chain,
+)
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 VARIABLE = "divspa_daily"
@@ -25,7 +35,8 @@ DEFAULTS: dict[str, Any] = {
     "jobs": "/opt/divspa/jobs",
     # Further `section.key=value` overrides for every stage.
     "set": [],
-    # The day's clicks have landed when this file, folder or glob exists; {{ ds }} is the logical day.
+    # The day's clicks have landed when this file, folder or glob exists; {{ ds }} is the logical day. A URL, such as
+    # s3://bucket/clicks/{{ ds }}/_SUCCESS, is looked for in its store, by the connection `store_connection`.
     "clicks": "/data/clicks/part-{{ ds }}-*.parquet",
     "wait_hours": 12,
     "poke_minutes": 5,
@@ -35,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule": "@daily",
     "spark_connection": "spark_default",
     "file_connection": "fs_default",
+    "store_connection": None,
     # An HTTP connection that failures are posted to as JSON; null only logs them.
     "alert_connection": None,
     # Of every stage, unless `stages` says otherwise: {"train_base": {"timeout_hours": 12, "conf": {...}}}.
@@ -101,6 +113,20 @@ def alert(context: Mapping[str, Any], connection_id: str | None = None) -> None:
         log.exception("The alert could not be delivered through the connection %s", connection_id)
 
 
+class StoreSensor(BaseSensorOperator):
+    """Waits for a file, folder or glob in an object store that Airflow has a provider for."""
+
+    template_fields = ("url",)
+
+    def __init__(self, *, url: str, conn_id: str | None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.url, self.conn_id = url, conn_id
+
+    def poke(self, context: Context) -> bool:
+        path = ObjectStoragePath(self.url, conn_id=self.conn_id)
+        return path.exists() or any(path.parent.glob(path.name))
+
+
 class SparkStage(SparkSubmitOperator):
     """A spark-submit that is not tried again when a gate held the day back: the same data would not pass it either."""
 
@@ -138,6 +164,19 @@ def spark_stage(stage: str, settings: Mapping[str, Any]) -> SparkSubmitOperator:
     )
 
 
+def clicks_landed(settings: Mapping[str, Any]) -> BaseSensorOperator:
+    """Waits until the day's clicks are there, and takes no worker meanwhile."""
+    waiting: dict[str, Any] = {
+        "task_id": "clicks_landed",
+        "mode": "reschedule",
+        "poke_interval": timedelta(minutes=settings["poke_minutes"]),
+        "timeout": timedelta(hours=settings["wait_hours"]),
+    }
+    if "://" in settings["clicks"]:
+        return StoreSensor(url=settings["clicks"], conn_id=settings["store_connection"], **waiting)
+    return FileSensor(filepath=settings["clicks"], fs_conn_id=settings["file_connection"], **waiting)
+
+
 def build_dag(settings: Mapping[str, Any]) -> DAG:
     """The sensor and the stages in a row: a stage that fails for good stops all that follow it."""
     with DAG(
@@ -155,15 +194,7 @@ def build_dag(settings: Mapping[str, Any]) -> DAG:
         tags=["divspa", "recommendation"],
         doc_md=__doc__,
     ) as dag:
-        clicks = FileSensor(
-            task_id="clicks_landed",
-            filepath=settings["clicks"],
-            fs_conn_id=settings["file_connection"],
-            mode="reschedule",
-            poke_interval=timedelta(minutes=settings["poke_minutes"]),
-            timeout=timedelta(hours=settings["wait_hours"]),
-        )
-        chain(clicks, *(spark_stage(stage, settings) for stage in STAGES))
+        chain(clicks_landed(settings), *(spark_stage(stage, settings) for stage in STAGES))
     return dag
 
 

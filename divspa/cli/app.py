@@ -17,6 +17,7 @@ COMMANDS = {
     "report": days.report,
     "maintain": days.maintain,
     "runs": publication.runs,
+    "profile": publication.profile,
     "publish": publication.publish,
     "rollback": publication.rollback,
     "published": publication.published,

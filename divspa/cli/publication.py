@@ -1,4 +1,4 @@
-"""Commands of what came out of the days, and of what other teams read: runs, publish, rollback, published, tables."""
+"""Commands of what came of the days and what other teams read: runs, profile, publish, rollback, published, tables."""
 
 import json
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from divspa.cli.options import AsJson, ConfigFile, Day, Overrides, day_of, lake_of
-from divspa.cli.summary import show_days
+from divspa.cli.summary import show_costs, show_days
 from divspa.config import load_config
 from divspa.progress import console
 
@@ -33,6 +33,27 @@ def runs(
         console.print(f"Nothing has run in {lake.root}", soft_wrap=True, highlight=False, markup=False)
     else:
         show_days(found, settings.model.name)
+
+
+def profile(
+    config: ConfigFile,
+    ds: Day,
+    overrides: Overrides = None,
+    trace: Annotated[Path | None, typer.Option(help="Write stages, jobs and tasks to this file for Perfetto.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where the time of a day went, stage by stage, from Spark's event logs and `job_runs`."""
+    from divspa.profiling.profile import profile as profiled
+    from divspa.profiling.trace import trace as traced
+
+    with lake_of(load_config(config, overrides or []), log_events=False) as (lake, settings):
+        found = profiled(lake, day_of(ds), settings.event_log)
+    if trace is not None:
+        trace.write_text(json.dumps(traced(found.runs, found.logs)))
+    if as_json:
+        typer.echo(json.dumps([asdict(costs) for costs in found.costs]))
+    else:
+        show_costs(found.costs)
 
 
 def publish(config: ConfigFile, ds: Day, overrides: Overrides = None, as_json: AsJson = False) -> None:

@@ -68,6 +68,26 @@ def show_models(models: dict[str, dict[str, float]], comparisons: list[dict[str,
     console.print(table)
 
 
+def show_costs(costs: list[Any]) -> None:
+    """Print what each stage of a day spent its seconds on, and its largest jobs."""
+    table = RichTable(title="Where the time went, in seconds")
+    table.add_column("stage", no_wrap=True)
+    for name in ("wall", "driver", "tasks", "Python", "starting", "JVM", "GC", "waiting", "busy", "jobs"):
+        table.add_column(name, justify="right")
+    table.caption = (
+        "driver: while no job of Spark ran. Tasks are summed over all cores: Python (of it starting workers), the JVM "
+        "and its collector; waiting comes beside them. Busy: the share of the cores that tasks held while jobs ran"
+    )
+    for each in costs:
+        spent = each.seconds, each.driver, each.tasks, each.python, each.python_start, each.jvm, each.gc, each.waiting
+        table.add_row(each.stage, *(f"{value:.0f}" for value in spent), f"{each.busy:.0%}", str(each.job_count))
+    console.print(table)
+    for each in costs:
+        told = ", ".join(f"{about} {seconds:.1f}" for about, seconds in each.largest)
+        if told:
+            console.print(f"{each.stage}: {told}", highlight=False, markup=False, soft_wrap=True)
+
+
 def show_days(days: list[Any], base: str) -> None:
     """Print days, the newest first: seconds, figures of the base and of what is published, and what went wrong."""
     table = RichTable(title="The last days")

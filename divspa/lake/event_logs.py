@@ -35,6 +35,24 @@ def event_logs_before(lake: Lake, folder: str | None, oldest: date) -> list[str]
     return [f"{folder}/{name}" for name in old if _application_of(name, ours)]
 
 
+def logs_of(folder: str, applications: set[str]) -> dict[str, list[str]]:
+    """The files of the event logs that some applications wrote to a folder, in the order in which they were written."""
+    spelled = {_spelled(application): application for application in applications}
+    files: dict[str, list[str]] = {}
+    for entry in listed(folder, recursive=True):
+        log, _, part = entry.name.partition("/")
+        ours = _application_of(log, set(spelled))
+        if ours is not None and entry.is_file and (not part or part.startswith("events_")):
+            files.setdefault(spelled[ours], []).append(entry.name)
+    return {name: [f"{folder}/{file}" for file in sorted(own, key=_number)] for name, own in files.items()}
+
+
+def _number(file: str) -> int:
+    """The place of a file in a rolling log: its name begins with events_NUMBER."""
+    found = re.search(r"/events_(\d+)_", file)
+    return int(found[1]) if found else 0
+
+
 def entries_before(lake: Lake, folder: str | None, oldest: date) -> list[str]:
     """The entries of the manifest made before a day whose log is not in the folder, or not any longer."""
     entries = listed(f"{lake.root}/{MANIFEST}")

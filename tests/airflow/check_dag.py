@@ -2,16 +2,22 @@
 
 import ast
 import json
+import socket
+import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
 from pathlib import Path
 
+import boto3
 import pytest
 from airflow.providers.apache.spark.operators.spark_submit import SparkSubmitOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from botocore.exceptions import EndpointConnectionError
 from harness import REPOSITORY, airflow, recorded, recorder
 
 sys.path.insert(0, str(REPOSITORY / "airflow_dags"))
@@ -166,6 +172,40 @@ def test_a_failed_gate_stops_publishing_and_alerts(tmp_path: Path, clicks: str) 
     assert list(recorded(calls)) == STAGES[:7], "export_recall was not submitted"
     assert [(alert["task"], alert["ds"]) for alert in received] == [("evaluate", "2026-03-05")], done.stdout
     assert "refused" in str(received[0]["error"])
+
+
+@pytest.fixture
+def store() -> Iterator[dict[str, object]]:
+    """The connection of an S3 server with the bucket `logs`, in which the clicks of 2026-03-05 have landed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    python = REPOSITORY / ".venv/bin/python"
+    server = subprocess.Popen([str(python), "-m", "moto.server", "-p", str(port)], stderr=subprocess.DEVNULL)
+    given = {"endpoint_url": f"http://127.0.0.1:{port}", "region_name": "us-east-1"}
+    client = boto3.client("s3", **given, aws_access_key_id="key", aws_secret_access_key="secret")
+    for _ in range(100):
+        try:
+            client.create_bucket(Bucket="logs")
+            break
+        except EndpointConnectionError:
+            time.sleep(0.2)
+    client.put_object(Bucket="logs", Key="clicks/part-2026-03-05-000.parquet", Body=b"landed")
+    yield {"conn_type": "aws", "login": "key", "password": "secret", "extra": given}
+    server.terminate()
+    server.wait()
+
+
+@pytest.mark.parametrize(("day", "landed"), [("2026-03-05", True), ("2026-03-06", False)])
+def test_clicks_are_waited_for_in_an_object_store(tmp_path: Path, store, day: str, landed: bool) -> None:
+    folder, calls = recorder(tmp_path / "bin")
+    settings = {"clicks": "s3://logs/clicks/part-{{ ds }}-*.parquet", "store_connection": "store"}
+    settings |= {"wait_hours": 0.001, "poke_minutes": 0.02}
+    home = airflow(tmp_path / "home", f"{folder}:{SYSTEM_PATH}", settings, LOCAL_SPARK | {"store": store})
+    done = home.run("dags", "test", "divspa_daily", day)
+    assert (done.returncode == 0) == landed, done.stdout
+    assert list(recorded(calls)) == (STAGES if landed else [])
+    assert landed or "AirflowSensorTimeout" in done.stdout, done.stdout
 
 
 def test_without_the_days_clicks_nothing_is_submitted(tmp_path: Path, clicks: str) -> None:

@@ -286,6 +286,21 @@ def test_the_served_bundle_answers_as_the_tables_do(summary: dict, log: Path) ->
     assert found.scores == pytest.approx(scores.nlargest(200).to_numpy(), abs=1e-5)
 
 
+def test_the_profile_of_the_day_says_where_its_seconds_went(summary: dict, log: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    done = call("divspa", "profile", "--config", str(log / "divspa.yaml"), "--ds", DAY, "--json", "--trace", str(file))
+    assert done.returncode == 0, done.stderr[-3000:]
+    costs = {each["stage"]: each for each in json.loads(done.stdout)}
+    assert list(costs) == list(summary["stages"])
+    for name, each in costs.items():
+        assert 0 <= each["driver"] <= each["seconds"], name
+        assert each["tasks"] == pytest.approx(each["python"] + each["jvm"] + each["gc"], abs=0.5), name
+    assert costs["build_features"]["python"] > 0 and costs["build_features"]["job_count"] > 10
+    assert costs["train_base"]["driver"] > costs["train_base"]["seconds"] / 3, "it trains on the driver"
+    spans = [event for event in json.loads(file.read_text())["traceEvents"] if event["ph"] == "X"]
+    assert [event["name"] for event in spans if event["pid"] == 1] == list(costs)
+
+
 def test_a_job_alone_with_spark_as_users_have_it_gives_the_identical_table(summary: dict, log: Path) -> None:
     before = rows(summary, "augmented_positives")
     version = table(summary, "augmented_positives").version()
