@@ -59,6 +59,8 @@ def require_room(config: Config, days: Sequence[date]) -> str:
     Raises InputError when it does not fit, and ConfigError for a JVM larger than the machine.
     """
     wanted = LAKE_BYTES_A_BYTE * _bytes_of(config, days) + LEAST_LAKE
+    if config.publishing.refit:  # a day again, from all clicks
+        wanted *= 2
     memory = config.spark.driver_memory
     if memory and _bytes_in(memory) > machine_bytes() and (config.spark.master or "local").startswith("local"):
         raise ConfigError(

@@ -20,7 +20,7 @@ class Publishing(Section):
     newest: Annotated[float, Field(gt=0, le=1)] = 0.5
     max_drop: Annotated[float, Field(ge=0, le=1)] = 0.2
     refit: bool = False
-    refit_passes: Annotated[int, Field(ge=1)] = 1
+    refit_passes: Annotated[int, Field(ge=1)] = 3
 
     @model_validator(mode="after")
     def _each_once(self) -> "Publishing":

@@ -56,6 +56,8 @@ def test_what_a_day_takes_is_known_before(tmp_path, monkeypatch) -> None:
     with pytest.raises(InputError, match=r"too little room. Expected: 1.9 GB for a day. Found: 1.0 GB free"):
         require_room(config, [DAY])
     assert require_room(config.model_copy(update={"lake": "s3a://b/lake"}), [DAY]) == "a day takes about 1.9 GB"
+    twice = Config.model_validate({"lake": "s3a://b/lake", "clicks": log, "publishing": {"refit": True}})
+    assert require_room(twice, [DAY]) == "a day takes about 3.8 GB"
     large = Config.model_validate({"clicks": log, "spark": {"driver_memory": "9000g"}})
     with pytest.raises(ConfigError, match=r"`spark.driver_memory` is more than this machine has.*9000g"):
         require_room(large, [DAY])
