@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from divspa.features.attributes import BEGINNING, MATCHED, VALID_FROM, AttributeTable
 from divspa.features.clicks import LogCounts
-from divspa.features.settings import FeatureField
+from divspa.features.settings import FeatureField, places
 from divspa.features.split import Span
 from divspa.schemas.vocabulary import UNKNOWN
 from divspa.sources.files import Files
@@ -110,8 +110,7 @@ def unknown_rates(encoded: DataFrame, column: str, fields: tuple[FeatureField, .
     """The share of rows in which a field is unknown: null, or a value outside the vocabulary."""
     if not fields:
         return []
-    starts = np.cumsum([0, *(field.max_values for field in fields)]).tolist()
-    shares = [F.avg((F.get(column, F.lit(start)) == UNKNOWN).cast("double")) for start in starts[:-1]]
+    shares = [F.avg((F.get(column, F.lit(at.start)) == UNKNOWN).cast("double")) for at in places(fields).values()]
     row = encoded.agg(F.count("*"), *shares).head() or ()
     return [Figure("unknown_rate", share or 0.0, f.name) for f, share in zip(fields, row[1:], strict=True)]
 
