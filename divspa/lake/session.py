@@ -33,8 +33,8 @@ FOR_FEW_ROWS = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
-# No second compiler and no collector of several threads. The first compiler alone would have 48 MB for what it compiles:
-# full after a few stages, so that Java throws away, interprets and compiles again what every query needs.
+# No second compiler and no collector of several threads. The first compiler alone has 48 MB for what it compiles: full
+# after a few stages, whereupon Java throws away, interprets and compiles again what every query needs.
 JAVA_FOR_FEW_ROWS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
 # Where a user may have chosen options of Java.
 JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "PYSPARK_SUBMIT_ARGS")
