@@ -1,7 +1,7 @@
 # The daily commands; `make install` first.
 PYTHON = .venv/bin/python
 
-.PHONY: install check unit test tables site demo
+.PHONY: install check unit test tables site demo notebook
 
 install:
 	pip install uv
@@ -28,6 +28,9 @@ site:
 	uv venv --allow-existing --python 3.11 .venv-docs
 	uv pip sync --python .venv-docs/bin/python requirements-docs.lock
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+notebook:
+	.venv/bin/python examples/make_notebook.py
 
 demo:
 	.venv/bin/divspa demo

@@ -1,6 +1,5 @@
 """The stages of a day from a configuration that is built in Python: features and the base model of a small log."""
 
-import tempfile
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import divspa
 
 def main(folder: Path) -> dict[str, float]:
     """The seconds of each stage; the tables are in the folder."""
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(5)
     user = rng.integers(0, 80, 1500)
     at = pd.Timestamp("2024-06-01", tz="UTC") + pd.to_timedelta(rng.integers(0, 20 * 86_400, len(user)), "s")
@@ -36,5 +36,4 @@ def main(folder: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as made:
-        main(Path(made))
+    main(Path("a_day"))

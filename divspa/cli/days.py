@@ -23,7 +23,7 @@ from divspa.cli.options import (
     results_alone_on_stdout,
     shipped,
 )
-from divspa.cli.summary import channels_of, comparisons_of, models_of, show_summary
+from divspa.cli.summary import channels_of, comparisons_of, models_of, published_of, show_summary
 from divspa.config import Config, load_config
 from divspa.progress import console, log_to_stderr
 
@@ -143,13 +143,15 @@ def run_days(config: Config, days: date | list[date], first: str | None, last: s
                 for name, took in run_named(lake, settings, day, names).items():
                     seconds[name] = round(seconds[name] + took, 2)
             summary: dict[str, Any] = {"seconds": 0.0, "lake": lake.root, "report": None, "stages": seconds}
-            summary["models"] = {}
+            summary |= {"models": {}, "published": None}
             if settings.divspa.choose == "auto" and "tune" in chosen:
                 summary["chosen"] = with_choice(lake, settings, ds).divspa.model_dump(include=set(CHOSEN))
             if "evaluate" in chosen:
                 figures = {"models": models_of(lake, ds), "comparisons": comparisons_of(lake, ds)}
                 figures["channels"] = channels_of(lake, ds)
                 summary |= {"report": report_path(lake, ds), **figures}
+            if {"evaluate", "publish"} & {*chosen}:
+                summary["published"] = published_of(lake, ds)
         summary["seconds"] = round(time.perf_counter() - started, 2)
         if as_json:
             write(json.dumps(summary))

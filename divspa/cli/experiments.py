@@ -45,11 +45,10 @@ def experiment(
         from divspa.experiments.page import page as page_of
         from divspa.experiments.run import Experiment
         from divspa.lake.session import spark_session
-        from divspa.lake.settings import Spark
         from divspa.lake.tables import Lake
         from divspa.schemas import EXPERIMENT_METRICS
 
-        spark = spark_session(Spark() if config is None else load_config(config).spark)
+        spark = spark_session(loaded.spark if config is None else load_config(config).spark)
     tables = Lake(spark, str(out))
     if keep is not None:
         kept.bring(tables, keep)

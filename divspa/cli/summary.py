@@ -14,9 +14,8 @@ def show_summary(summary: dict[str, Any], config: Config) -> None:
     """Print what a run came to, and how to read what it wrote."""
     if summary["models"]:
         show_models(summary["models"], summary["comparisons"], config)
-        for row in summary["channels"]:
-            if row["published"]:
-                console.print(f"Published: {row['channel']}, {row['reason']}", soft_wrap=True, highlight=False)
+    if told := summary["published"]:
+        console.print(f"Published: {told['channel']}, {told['why']}", soft_wrap=True, highlight=False)
     report = f"   report: {summary['report']}" if summary["report"] else ""
     console.print(f"Delta tables: {summary['lake']}{report}", soft_wrap=True, highlight=False, markup=False)
     table = f"{summary['lake']}/{_read_first(list(summary['stages']))}"
@@ -131,3 +130,22 @@ def channels_of(lake: Any, ds: date) -> list[dict[str, Any]]:
     from divspa.schemas import CHANNELS
 
     return [row.asDict() for row in lake.read_day(CHANNELS, ds).drop("ds").orderBy("channel").collect()]
+
+
+def published_of(lake: Any, ds: date) -> dict[str, Any] | None:
+    """The channel that is published of a day, what `comparisons` holds it against, and why; None of one held back.
+
+    `version` is the one that readers follow, as `published` names it; None while they follow that of another day.
+    """
+    from pyspark.sql import functions as F
+
+    from divspa.lake.published import published
+    from divspa.schemas import CHANNELS, COMPARISONS
+
+    row = lake.read_day(CHANNELS, ds).where("published").head()
+    if row is None:
+        return None
+    compared = lake.read_day(COMPARISONS, ds).where(F.col("model") == row["channel"]).head()
+    current = published(lake)
+    version = current.version if current is not None and current.ds == ds else None
+    return {"channel": row["channel"], "against": compared["against"], "why": row["reason"], "version": version}

@@ -31,20 +31,21 @@ def headline(
     base: str,
     figures: Mapping[str, Figures],
     comparisons: Sequence[Mapping[str, Any]],
-    channels: Sequence[Mapping[str, Any]],
+    published: str | None,
+    why: str,
     seconds: Mapping[str, float],
     metrics: tuple[str, str, str],
 ) -> list[Answer]:
     """The four answers; `metrics` are hr@k, ndcg@k and distinct@k, `seconds` those of the day's stages.
 
-    The published channel is compared with the base, and DivSPA with the base where the tests did.
+    The published channel, None of a day that is held back, is compared with the base, and DivSPA with the base where
+    the tests did; `why` is the reason that `channels` has.
     """
     hr, _, distinct = metrics
-    published = next((row["channel"] for row in channels if row["published"]), None)
     ours = published or base
     return [
         _better(base, comparisons, metrics[:2]),
-        _how_much(figures, base, published, hr, channels),
+        _how_much(figures, base, published, hr, why),
         _for_whom(figures[base], figures[ours], ours, hr, base),
         _cost(figures, base, ours, seconds, distinct),
     ]
@@ -73,13 +74,10 @@ def _better(base: str, comparisons: Sequence[Mapping[str, Any]], metrics: Sequen
     return Answer(question, answer, f"{told}. One training of each; 95 % over users.")
 
 
-def _how_much(
-    figures: Mapping[str, Figures], base: str, published: str | None, hr: str, channels: Sequence[Mapping[str, Any]]
-) -> Answer:
+def _how_much(figures: Mapping[str, Figures], base: str, published: str | None, hr: str, why: str) -> Answer:
     question = "What is published, and what does it gain?"
     if published is None:
-        reason = next((row["reason"] for row in channels if row["reason"]), "")
-        return Answer(question, "held back", reason)
+        return Answer(question, "held back", why)
     ours, theirs, popular = (figures[name][("all", hr)] for name in (published, base, "popularity"))
     k = hr.partition("@")[2]
     told = f"{published}. Of 100 clicks to come, its first {k} places hold {100 * ours:.1f}"

@@ -49,12 +49,13 @@ def write_report(
     accurate = [f"{kind}@{k}" for k in ks for kind in ("hr", "ndcg")]
     diverse = [name for k in lengths for name in all_names if name.endswith(f"@{k}") and name.startswith(DIVERSITY)]
     base, metrics = facts.trainings[0].model, (f"hr@{ks[0]}", f"ndcg@{ks[0]}", f"distinct@{lengths[0]}")
-    published = next((row["channel"] for row in channels if row["published"]), None)
+    chosen = next(row for row in channels if row["reason"])
+    published = chosen["channel"] if chosen["published"] else None
     figures = {result.model: result.slices for result in results}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     html = environment.from_string(TEMPLATE.read_text()).render(
         ds=ds,
-        answers=headline(base, figures, comparisons, channels, facts.seconds, metrics),
+        answers=headline(base, figures, comparisons, published, chosen["reason"], facts.seconds, metrics),
         results=results,
         accurate=accurate,
         diverse=diverse,

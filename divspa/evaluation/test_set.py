@@ -25,6 +25,7 @@ from divspa.evaluation.metrics import (
 )
 from divspa.evaluation.ranking import rank_users
 from divspa.evaluation.scorers import ByFusion, ByVectors, ByWeights, Scorer
+from divspa.features.settings import places
 from divspa.lake.tables import Lake
 from divspa.linear.recommend import Weights
 from divspa.linear.train import LINEAR
@@ -103,11 +104,9 @@ class TestSet:
         items = items.orderBy("item_index").toArrow()
         index_N, popularity_N = (items[name].to_numpy() for name in ("item_index", "popularity"))
         codes_NW = matrix(items["item_features"].combine_chunks()) if config.item_fields else np.zeros((len(items), 0))
-        ends = np.cumsum([field.max_values for field in config.item_fields])
+        coded = {field.name for field in config.item_fields if field.kind != "vector"}
         values = {
-            field.name: unit_values(codes_NW[:, end - field.max_values : end])
-            for field, end in zip(config.item_fields, ends, strict=True)
-            if field.kind != "vector"
+            name: unit_values(codes_NW[:, place]) for name, place in places(config.item_fields).items() if name in coded
         }
         ks = evaluation.ks, evaluation.diversity_ks
         return cls(lake, ds, *ks, questions, index_N, popularity_N, values, shown_S)

@@ -14,6 +14,7 @@ from divspa.augmentation.ways.registry import chosen_ways
 from divspa.augmentation.ways.way import Way, tables_of
 from divspa.config import Config, load_config
 from divspa.errors import ConfigError
+from divspa.lake.settings import Spark
 from divspa.linear.train import LINEAR
 from divspa.models.checkpoint import DIVSPA
 from divspa.models.registry import with_all_settings
@@ -80,9 +81,10 @@ class Run(Section):
 
 
 class Suite(Section):
-    """The whole grid."""
+    """The whole grid, and the session that runs it; on a log of one's own it is that of the log's configuration."""
 
     name: str
+    spark: Spark = Spark()
     data_sets: Annotated[dict[str, DataSet], Field(min_length=1)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     runs: Annotated[tuple[Run, ...], Field(min_length=1)]

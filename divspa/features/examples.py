@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from divspa.arrow import list_column, whole_groups
 from divspa.config import Config
 from divspa.encoding.timeline import Timeline, first_of_each, strongest_of
-from divspa.features.settings import ClickLog, FeatureField
+from divspa.features.settings import ClickLog, places
 from divspa.features.split import HeldOutUsers
 from divspa.schemas.vocabulary import FIRST_INDEX, ITEM_FIELD, UNKNOWN
 
@@ -63,9 +63,9 @@ def past_shape(config: Config, items: DataFrame, history_length: int) -> Shape:
     """Gather the item codes that the sequence fields need, from the encoded catalogue: O(items) bytes."""
     wanted = {sequence.of for sequence in config.features.sequences}
     codes = {ITEM_FIELD: None} | {
-        field.name: F.slice("item_features", 1 + start, field.max_values)
-        for field, start in zip(config.item_fields, _starts(config.item_fields), strict=True)
-        if field.name in wanted
+        name: F.slice("item_features", 1 + place.start, len(place))
+        for name, place in places(config.item_fields).items()
+        if name in wanted
     }
     columns = [column.alias(name) for name, column in codes.items() if column is not None]
     matrices: dict[str, np.ndarray] = {}
@@ -222,7 +222,3 @@ def _batch(columns: list[pa.Array], schema: str) -> pa.RecordBatch:
 def _micros(column: pa.Array) -> np.ndarray:
     """Times as microseconds; null lies before everything."""
     return column.cast(pa.int64()).fill_null(-NEVER).to_numpy()
-
-
-def _starts(fields: tuple[FeatureField, ...]) -> list[int]:
-    return [sum(field.max_values for field in fields[:place]) for place in range(len(fields))]

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from divspa.features.attributes import BEGINNING, MATCHED, VALID_FROM, AttributeTable
 from divspa.features.clicks import LogCounts
-from divspa.features.settings import ColumnField
+from divspa.features.settings import ColumnField, places
 from divspa.features.split import Span
 from divspa.schemas.vocabulary import UNKNOWN
 from divspa.sources.files import Files
@@ -110,12 +110,11 @@ def unknown_rates(encoded: DataFrame, column: str, fields: tuple[ColumnField, ..
     """The share of rows in which a field is unknown: null, or a value outside the vocabulary, or a vector of zeros."""
     if not fields:
         return []
-    starts = np.cumsum([0, *(field.max_values for field in fields)]).tolist()
     unknown = [
-        F.forall(F.slice(column, start + 1, field.size), lambda bits: bits == 0)
-        if field.size is not None
-        else F.get(column, F.lit(start)) == UNKNOWN
-        for field, start in zip(fields, starts, strict=False)
+        F.get(column, F.lit(at.start)) == UNKNOWN
+        if field.size is None
+        else F.forall(F.slice(column, at.start + 1, field.size), lambda bits: bits == 0)
+        for field, at in zip(fields, places(fields).values(), strict=True)
     ]
     shares = [F.avg(each.cast("double")) for each in unknown]
     row = encoded.agg(F.count("*"), *shares).head() or ()

@@ -1,6 +1,8 @@
 """The click log, the attributes, and how clicks become examples."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat, model_validator
@@ -66,6 +68,12 @@ class FeatureField(Section):
 
     name: Text
     max_values: Annotated[int, Field(ge=1)] = 1
+
+
+def places(fields: Sequence[FeatureField]) -> dict[str, range]:
+    """Where in the encoded features each of these fields lies, from 0, by its name."""
+    ends = accumulate(field.max_values for field in fields)
+    return {field.name: range(end - field.max_values, end) for field, end in zip(fields, ends, strict=True)}
 
 
 class ColumnField(FeatureField):

@@ -33,8 +33,11 @@ FOR_FEW_ROWS = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
 }
-# Java's second compiler, and a collector of several threads.
-JAVA_FOR_FEW_ROWS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+# No second compiler and no collector of several threads. The first compiler alone has 48 MB for what it compiles: full
+# after a few stages, whereupon Java throws away, interprets and compiles again what every query needs.
+JAVA_FOR_FEW_ROWS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=240m"
+# Not imported here, as the lake knows no torch.
+WORKERS = "divspa.workers"
 # Where a user may have chosen options of Java.
 JAVA_OPTIONS = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS", "PYSPARK_SUBMIT_ARGS")
 
@@ -70,8 +73,10 @@ def spark_session(
     else:
         require_java()
         options |= before_java(settings.master)
-        if settings.small_log and _is_one_process(settings.master) and not _java_is_chosen():
-            options["spark.driver.defaultJavaOptions"] += f" {JAVA_FOR_FEW_ROWS}"
+        if _is_one_process(settings.master):
+            options["spark.python.daemon.module"] = WORKERS
+            if settings.small_log and not _java_is_chosen():
+                options["spark.driver.defaultJavaOptions"] += f" {JAVA_FOR_FEW_ROWS}"
         options |= {"spark.master": settings.master, "spark.driver.memory": settings.driver_memory or LEAST_MEMORY}
         if packages:
             options["spark.jars.packages"] = ",".join(packages)

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import accumulate
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from divspa.features.settings import ColumnField
+from divspa.features.settings import ColumnField, places
 from divspa.lake.held import held
 from divspa.schemas.vocabulary import FIRST_INDEX
 from divspa.serving.settings import Recall
@@ -19,13 +18,12 @@ def with_values(
     users: DataFrame, fields: Sequence[ColumnField], names: Sequence[str], vocabulary: DataFrame
 ) -> DataFrame:
     """Users of user_features with a column for each of these fields: its value as the log has it, null if unknown."""
-    starts = accumulate((field.max_values for field in fields), initial=0)
-    places = dict(zip((field.name for field in fields), starts, strict=False))
+    placed = places(fields)
     for name in names:
         values = vocabulary.where(F.col("field") == name).select(
             F.col("value").alias(name), F.col("index").alias("code")
         )
-        known = users.withColumn("code", F.get("user_features", places[name]))
+        known = users.withColumn("code", F.get("user_features", placed[name].start))
         users = known.join(F.broadcast(values.where(F.col("code") >= FIRST_INDEX)), "code", "left").drop("code")
     return users
 

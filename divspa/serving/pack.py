@@ -8,14 +8,13 @@ from importlib.metadata import version
 from typing import Any
 
 import faiss
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.arrow import matrix
 from divspa.config import Config
-from divspa.features.settings import ColumnField
+from divspa.features.settings import ColumnField, places
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint
 from divspa.schemas import ITEM_FEATURES, VOCABULARY
@@ -141,15 +140,9 @@ def _codes_file(rows: pa.Table, name: str) -> bytes:
 
 def _item_codes(catalogue: DataFrame, config: Config, field: str) -> bytes:
     """item_index, codes: what the items have in one of their fields."""
-    places = dict(zip((each.name for each in config.item_fields), _starts(config), strict=True))
-    width = next(each.max_values for each in config.item_fields if each.name == field)
-    codes = F.slice("item_features", places[field] + 1, width).alias("codes")
+    place = places(config.item_fields)[field]
+    codes = F.slice("item_features", place.start + 1, len(place)).alias("codes")
     return parquet(_sorted(catalogue.select("item_index", codes)))
-
-
-def _starts(config: Config) -> list[int]:
-    widths = [field.max_values for field in config.item_fields]
-    return np.cumsum([0, *widths])[:-1].tolist()
 
 
 def _sorted(rows: DataFrame) -> dict[str, Any]:

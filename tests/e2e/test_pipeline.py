@@ -121,6 +121,9 @@ def test_every_stage_ran_and_the_models_beat_chance(summary: dict) -> None:
     assert alone == {"random", "popularity", "youtube_dnn", "divspa", "linear"}
     (published,) = (row for row in summary["channels"] if row["published"])
     assert published["channel"] in models
+    told = summary["published"]
+    assert (told["channel"], told["why"]) == (published["channel"], published["reason"])
+    assert (told["channel"], told["against"]) in {(row["model"], row["against"]) for row in summary["comparisons"]}
     assert 0.7 * 100 / 800 < models["random"]["hr@100"] < 1.3 * 100 / 800
     for name in ("youtube_dnn", "divspa"):
         assert models[name]["hr@100"] > 1.5 * 100 / 800, models[name]
@@ -240,6 +243,7 @@ def test_the_day_is_published_with_all_that_belongs_to_it(summary: dict) -> None
     tables = row["tables"]
     assert set(tables) == set(TABLES) - {"published", "job_runs"}
     assert all(table(summary, name).version() == version for name, version in tables.items())
+    assert summary["published"]["version"] == row["version"]
     assert set(row["models"]) == {"youtube_dnn", "divspa", "linear"}
     lake = Path(summary["lake"])
     assert all((lake / folder / "model.safetensors").exists() for folder in row["checkpoints"].values())

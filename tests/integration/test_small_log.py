@@ -4,8 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from divspa.lake.session import FOR_FEW_ROWS
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from divspa.lake.session import FOR_FEW_ROWS, WORKERS
 
 SESSION = f"""
 import json
@@ -16,6 +21,15 @@ options = {{key: spark.conf.get(key) for key in {list(FOR_FEW_ROWS)!r}}}
 java = spark._jvm.java.lang.management.ManagementFactory.getRuntimeMXBean().getInputArguments()
 print(json.dumps({{"options": options, "java": list(java)}}))
 """
+
+
+def test_python_workers_are_forked_from_a_process_with_their_imports(spark: SparkSession) -> None:
+    def parents(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            yield pa.RecordBatch.from_pydict({"command": [Path(f"/proc/{os.getppid()}/cmdline").read_text()]})
+
+    commands = spark.range(1).mapInArrow(parents, "command string").collect()
+    assert commands and all(f"-m\0{WORKERS}\0" in row["command"] for row in commands)
 
 
 def start(**environment: str) -> subprocess.Popen[str]:

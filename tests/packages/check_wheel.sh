@@ -37,7 +37,6 @@ import json
 import sys
 
 day = json.load(open(sys.argv[1]))
-(channel,) = (row["channel"] for row in day["channels"] if row["published"])
-print(sys.version.split()[0], day["seconds"], "s:", ", ".join(day["stages"]), "published:", channel)
+print(sys.version.split()[0], day["seconds"], "s:", ", ".join(day["stages"]), "published:", day["published"]["channel"])
 PROGRAM
 done

@@ -1,7 +1,9 @@
 """The pages say what the code does: every error and command has its entry, and the README leads somewhere."""
 
 import ast
+import json
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,3 +67,13 @@ def test_what_the_readme_points_to_is_there() -> None:
     targets = re.findall(r"\]\(([^)#:]+)\)", readme)
     assert [target for target in targets if not (ROOT / target).exists()] == [] and len(targets) > 10
     assert len(readme.splitlines()) < 100, "one page"
+
+
+def test_the_notebook_is_of_the_examples_as_they_are_and_names_no_path() -> None:
+    cells = json.loads((ROOT / "examples/divspa.ipynb").read_text())["cells"]
+    made = runpy.run_path(str(ROOT / "examples/make_notebook.py"))
+    held = [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
+    assert held == made["sources"](), "`make notebook` makes it anew"
+    printed = ["".join(shown["text"]) for cell in cells for shown in cell.get("outputs", [])]
+    assert len(printed) == len(made["SHOWN"])
+    assert not [text for text in printed if re.search(r"/(tmp|home|root|work|usr)/", text)]

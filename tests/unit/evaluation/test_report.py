@@ -56,7 +56,7 @@ FIGURES = {"popularity": figures(0.1, 0.0, 100), "base": figures(0.2, 0.02, 500)
 )
 def test_the_first_answer_says_no_more_than_the_tests(verdicts: tuple[str, str], answer: str) -> None:
     rows = [comparison(metric, verdict) for metric, verdict in zip(METRICS, verdicts, strict=False)]
-    better, gain, whom, cost = headline("base", FIGURES, rows, [channel("divspa", published=True)], SECONDS, METRICS)
+    better, gain, whom, cost = headline("base", FIGURES, rows, "divspa", "best", SECONDS, METRICS)
     assert better.answer == answer and "hr@50 0.2000 → 0.2200, +10.0% (+5.0% to +15.0%, p 0.01)" in better.told
     assert (
         gain.answer == "+10.0% over its base" and "hold 22.0, the base's 20.0, the most popular items 10.0" in gain.told
@@ -66,8 +66,7 @@ def test_the_first_answer_says_no_more_than_the_tests(verdicts: tuple[str, str],
 
 
 def test_a_day_that_is_held_back_or_has_a_base_alone_says_so() -> None:
-    held = [channel("base", published=False) | {"reason": "hr@50 fell"}]
-    better, gain, whom, _ = headline("base", FIGURES, [], held, {}, METRICS)
+    better, gain, whom, _ = headline("base", FIGURES, [], None, "hr@50 fell", {}, METRICS)
     assert (better.answer, gain.answer, gain.told, whom.answer) == ("not trained", "held back", "hr@50 fell", "—")
 
 
