@@ -57,7 +57,9 @@ MODEL_VERSION = Column("model_version", "STRING", "Hash of the settings, seed an
 EXAMPLE_ID = Column("example_id", "BIGINT", "xxhash64 of user_id, item_id and the time of the click")
 SEARCH_RECALL = Column("search_recall", "DOUBLE", "Recall of the search against an exact one, measured; 1 if exact")
 USER_FEATURES = Column(
-    "user_features", "ARRAY<INT>", "Encoded user fields, in the order of the configuration, padded with 0; of a vector the bits of its floats"
+    "user_features",
+    "ARRAY<INT>",
+    "Encoded user fields in the configuration's order, padded with 0; of a vector its floats' bits",
 )
 HISTORY = Column("history", "ARRAY<INT>", "item_index of past clicks, oldest first, padded with 0 to the set length")
 HISTORY_LENGTH = Column("history_length", "INT", "How many entries of history are real")

@@ -11,7 +11,11 @@ ITEM_FEATURES = Table(
         DS,
         ITEM_ID,
         ITEM_INDEX,
-        Column("item_features", "ARRAY<INT>", "Encoded item fields, in the order of the configuration, padded with 0; of a vector the bits of its floats"),
+        Column(
+            "item_features",
+            "ARRAY<INT>",
+            "Encoded item fields in the configuration's order, padded with 0; of a vector its floats' bits",
+        ),
         Column("popularity", "BIGINT", "Clicks before the cutoff, each by its weight"),
         Column("train_clicks", "BIGINT", "Clicks before the cutoff, each counted once", nullable=True),
     ),
