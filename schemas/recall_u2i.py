@@ -15,7 +15,12 @@ RECALL_U2I = Table(
         MODEL_VERSION,
         SEARCH_RECALL,
         Column("channel", "STRING", "The published channel: its models, joined by +", nullable=True),
-        Column("sources", "ARRAY<STRING>", "For each item the models whose lists hold it, joined by +", nullable=True),
+        Column(
+            "sources",
+            "ARRAY<STRING>",
+            "For each item the models whose lists hold it, joined by +, or `new`",
+            nullable=True,
+        ),
     ),
     key=("user_id",),
     change_feed=True,

@@ -31,6 +31,7 @@ from divspa.schemas import (
     VOCABULARY,
 )
 from divspa.serving.fallback import fallback_lists, with_values
+from divspa.serving.new_items import new_items, with_new_items
 from divspa.serving.pack import pack
 from divspa.serving.user_lists import Published, of_indices, user_lists
 from divspa.sources.allowed import allowed_items
@@ -51,9 +52,11 @@ def export_recall(lake: Lake, config: Config, ds: date) -> None:
     allowed = allowed_items(items, config.recall.allowed, config.items, ds, "recall.allowed")
     checkpoint = Checkpoint.load(checkpoint_folder(source.root, ds, published.tower))
     require_same_model(items, checkpoint)
-    lists, recall = user_lists(
-        source, ds, published.channel, allowed, config.recall.items_per_user, config.fusion_depth
-    )
+    settings = config.recall
+    lists, recall = user_lists(source, ds, published.channel, allowed, settings.items_per_user, config.fusion_depth)
+    if settings.new_items:
+        new = new_items(source, ds, allowed, settings.new_clicks)
+        lists = with_new_items(source, ds, published, lists, new, settings.items_per_user, settings.new_items)
     names = source.read_day(USER_FEATURES, ds, as_of="latest").select("user_id", F.col("user_key").alias("id"))
     version = version_of(source, ds, published.channel) if config.publishing.refit else published.version
     made = {"channel": published.channel.name, "model_version": version, "search_recall": recall}

@@ -22,7 +22,9 @@ from divspa.schemas.vocabulary import ITEM_FIELD
 from divspa.serving.bundle import CATALOGUE, INDEX, ITEM_IDS, USER_TOWER, USER_TOWER_ONNX, Bundle, parquet
 from divspa.serving.encoder import USER_ID, FieldRule, Request, Rules, SequenceRule
 from divspa.serving.index import MEASURED_AT, build_index
+from divspa.serving.new_items import new_items
 from divspa.serving.recall import Recall
+from divspa.serving.settings import NEW
 from divspa.serving.tower import export_onnx, export_user_tower
 from divspa.sources.allowed import allowed_items
 
@@ -51,6 +53,11 @@ def pack(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint, allowed: 
         lists[name]: allowed_items(allowed, condition, config.items, ds, f"recall.lists.{name}").select("item_index")
         for name, condition in settings.lists.items()
     }
+    conditions: dict[str, str] = dict(settings.lists)
+    if settings.new_items:
+        conditions[NEW] = f"fewer than {settings.new_clicks} clicks in training"
+        lists[NEW] = f"allowed/{NEW}.parquet"
+        parts[lists[NEW]] = new_items(lake, ds, allowed, settings.new_clicks).select("item_index")
     files = {name: parquet(_sorted(chosen)) for name, chosen in parts.items()}
     files |= {
         INDEX: faiss.serialize_index(built.index).tobytes(),
@@ -76,7 +83,7 @@ def pack(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint, allowed: 
             "measured_on": len(queries) if built.clusters else 0,
         },
         "request": asdict(rules),
-        "allowed": {name: {"file": lists[name], "condition": condition} for name, condition in settings.lists.items()},
+        "allowed": {name: {"file": lists[name], "condition": condition} for name, condition in conditions.items()},
         "made_with": {name: version(name) for name in MADE_WITH},
     }
     bundle = Bundle.of(said, files)

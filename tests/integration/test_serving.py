@@ -39,7 +39,9 @@ from divspa.schemas import (
 )
 from divspa.serving import Recall, Request, Served
 from divspa.serving.export import export_recall
+from divspa.serving.new_items import new_items, with_new_items
 from divspa.serving.pack import pack
+from divspa.serving.user_lists import Published, user_lists
 from divspa.sources import values
 from divspa.training.embed import embed_items, embed_users
 from divspa.training.stages import read_layout
@@ -372,11 +374,48 @@ def test_a_hash_is_sparks_whatever_the_length(spark) -> None:
 @pytest.fixture(scope="module")
 def versions(lake, config, day, tmp_path_factory) -> list[Path]:
     """The day's bundle, and that of another model whose index has clusters."""
-    recall = {"exact_items": 10, "index_recall": 0.5, "lists": {"stocked": "stocked"}}
+    recall = {"exact_items": 10, "index_recall": 0.5, "lists": {"stocked": "stocked"}, "new_items": 2, "new_clicks": 5}
     changed = Config.model_validate(config.model_dump() | {"recall": recall})
     other = pack(lake, changed, DAY, *model_of(lake, config, 2))
     folder = tmp_path_factory.mktemp("versions")
     return [bundle_of(day), Path(other.write(str(folder)))]
+
+
+def few_clicks(lake: Lake, below: int) -> set[int]:
+    rows = lake.read_day(ITEM_FEATURES, DAY).select("item_index", "train_clicks").collect()
+    return {index for index, clicks in rows if clicks < below}
+
+
+def test_the_bundle_has_a_list_of_the_new_items(lake, versions) -> None:
+    served = Recall.load(str(versions[1]))
+    found = served.candidates({}, [], ITEMS, allowed="new").item_ids
+    assert sorted(served.encoder.items[item] for item in found) == sorted(few_clicks(lake, 5)) and len(found) > 2
+
+
+@pytest.mark.parametrize("below", [0, 5, 7, 1000])
+def test_the_last_places_of_a_list_are_kept_for_new_items(lake, below: int) -> None:
+    k, places, few = 10, 4, few_clicks(lake, below)
+    published, items = Published.of(lake, DAY), lake.read_day(ITEM_EMBEDDINGS, DAY, model=DIVSPA)
+    lists, _ = user_lists(lake, DAY, published.channel, items, k, k)
+    made = with_new_items(lake, DAY, published, lists, new_items(lake, DAY, items, below), k, places)
+    before, after = ({row["id"]: row for row in rows.collect()} for rows in (lists, made))
+    vectors = {row["item_index"]: np.array(row["vector"]) for row in items.collect()}
+    assert before.keys() == after.keys()
+    users = lake.read_day(USER_EMBEDDINGS, DAY, model=DIVSPA, as_of="latest").collect()
+    clicked = {r["user_key"]: set(r["clicked"]) for r in lake.read_day(USER_FEATURES, DAY, as_of="latest").collect()}
+    for user in users:
+        own, row = before[user["user_key"]], after[user["user_key"]]
+        scores = {item: float(vectors[item] @ np.array(user["vector"])) for item in few - clicked[user["user_key"]]}
+        fresh = [
+            item for item in sorted(scores, key=lambda each: -scores[each]) if item not in own["ids"][: k - places]
+        ]
+        fresh = fresh[:places]
+        left = [item for item in own["ids"][k - places :] if item not in fresh][: places - len(fresh)]
+        assert row["ids"] == [*own["ids"][: k - places], *left, *fresh]
+        assert row["sources"] == [DIVSPA] * (k - len(fresh)) + ["new"] * len(fresh)
+        assert row["scores"] == sorted(row["scores"], reverse=True)
+        assert len(set(row["ids"])) == len(row["ids"])
+    assert below < 5 or any("new" in row["sources"] for row in after.values())
 
 
 def test_an_index_with_clusters_says_its_recall_and_keeps_k(versions) -> None:
