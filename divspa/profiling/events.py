@@ -12,11 +12,7 @@ from divspa.storage import read_file
 
 STARTED, ENDED, TASK, ADDED = (f"SparkListener{kind}" for kind in ("JobStart", "JobEnd", "TaskEnd", "ExecutorAdded"))
 KINDS = tuple(f'{{"Event":"{kind}"'.encode() for kind in (STARTED, ENDED, TASK, ADDED))
-PYTHON = {
-    "time to start Python workers": "python_start",
-    "time to initialize Python workers": "python_start",
-    "time to run Python workers": "python",
-}
+STARTING, INITIALISING, RUNNING = (f"time to {what} Python workers" for what in ("start", "initialize", "run"))
 
 
 @dataclass(frozen=True)
@@ -106,10 +102,12 @@ def _events(files: Iterable[str]) -> Iterator[dict[str, Any]]:
 
 def _task(job: Job, event: dict[str, Any]) -> Task:
     info, spent = event["Task Info"], event.get("Task Metrics") or {}
-    in_python = dict.fromkeys(PYTHON.values(), 0.0)
+    python: dict[str, float] = dict.fromkeys((STARTING, INITIALISING, RUNNING), 0.0)
     for part in info["Accumulables"]:
-        if (name := PYTHON.get(part.get("Name"))) is not None:
-            in_python[name] += float(part.get("Update") or 0) / 1000
+        if (name := part.get("Name")) in python:
+            python[name] += float(part.get("Update") or 0) / 1000
+    # A worker that is used again takes no time to start, and counts what it idled before as its initialisation.
+    ready = python[STARTING] + python[INITIALISING] if python[STARTING] else 0.0
     start, end = info["Launch Time"] / 1000, info["Finish Time"] / 1000
     run = spent.get("Executor Run Time", 0) / 1000
     fetched = (spent.get("Shuffle Read Metrics") or {}).get("Fetch Wait Time", 0) / 1000
@@ -122,5 +120,6 @@ def _task(job: Job, event: dict[str, Any]) -> Task:
         cpu=spent.get("Executor CPU Time", 0) / 1e9,
         gc=spent.get("JVM GC Time", 0) / 1000,
         waiting=fetched + max(0.0, end - start - run),
-        **in_python,
+        python=python[RUNNING],
+        python_start=min(ready, python[RUNNING]),
     )
