@@ -146,12 +146,11 @@ def run_days(config: Config, days: date | list[date], first: str | None, last: s
             summary |= {"models": {}, "published": None}
             if settings.divspa.choose == "auto" and "tune" in chosen:
                 summary["chosen"] = with_choice(lake, settings, ds).divspa.model_dump(include=set(CHOSEN))
-            if "evaluate" in chosen:
-                figures = {"models": models_of(lake, ds), "comparisons": comparisons_of(lake, ds)}
-                figures["channels"] = channels_of(lake, ds)
-                summary |= {"report": report_path(lake, ds), **figures}
             if {"evaluate", "publish"} & {*chosen}:
-                summary["published"] = published_of(lake, ds)
+                judged = {"comparisons": comparisons_of(lake, ds), "channels": channels_of(lake, ds)}
+                summary["published"] = published_of(lake, ds, **judged)
+                if "evaluate" in chosen:
+                    summary |= {"report": report_path(lake, ds), "models": models_of(lake, ds), **judged}
         summary["seconds"] = round(time.perf_counter() - started, 2)
         if as_json:
             write(json.dumps(summary))

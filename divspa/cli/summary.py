@@ -132,20 +132,19 @@ def channels_of(lake: Any, ds: date) -> list[dict[str, Any]]:
     return [row.asDict() for row in lake.read_day(CHANNELS, ds).drop("ds").orderBy("channel").collect()]
 
 
-def published_of(lake: Any, ds: date) -> dict[str, Any] | None:
-    """The channel that is published of a day, what `comparisons` holds it against, and why; None of one held back.
+def published_of(
+    lake: Any, ds: date, comparisons: list[dict[str, Any]], channels: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The channel that is published of a day, what its comparisons hold it against, and why; None of one held back.
 
     `version` is the one that readers follow, as `published` names it; None while they follow that of another day.
     """
-    from pyspark.sql import functions as F
-
     from divspa.lake.published import published
-    from divspa.schemas import CHANNELS, COMPARISONS
 
-    row = lake.read_day(CHANNELS, ds).where("published").head()
-    if row is None:
+    chosen = next((row for row in channels if row["published"]), None)
+    if chosen is None:
         return None
-    compared = lake.read_day(COMPARISONS, ds).where(F.col("model") == row["channel"]).head()
+    against = next(row["against"] for row in comparisons if row["model"] == chosen["channel"])
     current = published(lake)
     version = current.version if current is not None and current.ds == ds else None
-    return {"channel": row["channel"], "against": compared["against"], "why": row["reason"], "version": version}
+    return {"channel": chosen["channel"], "against": against, "why": chosen["reason"], "version": version}

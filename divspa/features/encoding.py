@@ -44,10 +44,10 @@ def encode(
             parts = [np.zeros((batch.num_rows, 0), np.int32)]
             for n, field in enumerate(fields):
                 values, codes = batch.column(f"field {n}"), shared.value.get(field.name)
-                if field.size is not None:
+                if field.size is None:
+                    parts.append(encode_field(values, field.max_values, codes, bounds.get(field.name)))
+                else:
                     parts.append(encode_vectors(values, field.size))
-                    continue
-                parts.append(encode_field(values, field.max_values, codes, bounds.get(field.name)))
             passed = [batch.column(name) for name in kept]
             yield pa.RecordBatch.from_arrays([*passed, list_column(np.hstack(parts))], [*kept, output])
 

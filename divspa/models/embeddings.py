@@ -30,7 +30,9 @@ class FieldEmbeddings(nn.Module):
         self.vectors = {field.name: places[field.name] for field in fields if field.vector}
         self.layers = nn.ModuleList(_small_linear(len(own), dim) for own in self.vectors.values())
         self.fields = fields = tuple(field for field in fields if not field.vector)
-        self.coded = [place for field in fields for place in places[field.name]]
+        coded = [place for field in fields for place in places[field.name]]
+        self.coded_F: torch.Tensor
+        self.register_buffer("coded_F", torch.tensor(coded, dtype=torch.int64), persistent=False)
         self.cardinality = {field.name: field.cardinality for field in fields}
         ends = accumulate(self.cardinality.values())
         self.starts = {name: end - self.cardinality[name] for name, end in zip(self.cardinality, ends, strict=True)}
@@ -44,9 +46,9 @@ class FieldEmbeddings(nn.Module):
         """Return [B, fields, dim]."""
         if not self.vectors:
             return self._coded(features_BF)
-        parts = [self._coded(features_BF[:, self.coded])]
+        parts = [self._coded(features_BF[:, self.coded_F])]
         for layer, own in zip(self.layers, self.vectors.values(), strict=True):
-            vector_BS = features_BF[:, own.start : own.stop].contiguous().view(torch.float32)
+            vector_BS = features_BF[:, own.start : own.stop].view(torch.float32)
             parts.append(layer(vector_BS).unsqueeze(1))
         return torch.cat(parts, 1)
 

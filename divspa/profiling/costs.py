@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from divspa.profiling.events import Job, Log, Task
+from divspa.profiling.events import Job, Log
 
 LARGEST = 3
 
@@ -57,7 +57,7 @@ def _own_jobs(run: StageRun, jobs: Sequence[Job]) -> list[Job]:
 
 def _costs(run: StageRun, jobs: list[Job], log: Log) -> Costs:
     numbers = {job.number for job in jobs}
-    own: list[Task] = [task for task in log.tasks if task.job.number in numbers]
+    own = [task for task in log.tasks if task.job in numbers]
     in_jobs = covered([(job.start, job.end) for job in jobs])
     total, python = sum(task.run for task in own), sum(min(task.python, task.run) for task in own)
     gc = sum(task.gc for task in own)

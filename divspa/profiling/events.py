@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +29,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Task:
-    """One task, its span in seconds since 1970 and what of it was spent on what, in seconds.
+    """One task of the job of a number, its span in seconds since 1970 and what it was spent on, in seconds.
 
     `run` is what the task itself took; within it `python` are its Python workers, which also wait for what the JVM
     hands them, and `python_start` what they took to be ready; `gc` is that of the whole JVM meanwhile. `waiting` is for
     other tasks' output, for a core and for the result to be sent.
     """
 
-    job: Job
+    job: int
     executor: str
     start: float
     end: float
@@ -64,7 +65,7 @@ def read_log(files: Iterable[str]) -> Log:
     begun: dict[int, tuple[str, str, float]] = {}
     job_of_stage: dict[int, int] = {}
     jobs: dict[int, Job] = {}
-    tasks: list[tuple[int, dict[str, Any]]] = []
+    tasks: list[Task] = []
     cores = 0
     for event in _events(files):
         if event["Event"] == STARTED:
@@ -79,28 +80,22 @@ def read_log(files: Iterable[str]) -> Log:
         elif event["Event"] == ADDED:
             cores += event["Executor Info"]["Total Cores"]
         elif event["Stage ID"] in job_of_stage:
-            tasks.append((job_of_stage[event["Stage ID"]], event))
-    ended = [_task(jobs[number], event) for number, event in tasks if number in jobs]
-    return Log(list(jobs.values()), ended, max(cores, 1))
+            tasks.append(_task(job_of_stage[event["Stage ID"]], event))
+    return Log(list(jobs.values()), [task for task in tasks if task.job in jobs], max(cores, 1))
 
 
 def _events(files: Iterable[str]) -> Iterator[dict[str, Any]]:
     for path in files:
         content = pa.BufferReader(read_file(path))
         stream = pa.CompressedInputStream(content, "zstd") if ".zstd" in path.rpartition("/")[2] else content
-        lines = iter(io.BufferedReader(stream))  # pyright: ignore[reportArgumentType]: it is a raw stream in all but name
-        while True:
-            try:
-                line = next(lines)
+        raw: Any = stream  # in all but name
+        with suppress(OSError, ValueError):  # of an application that was killed
+            for line in io.BufferedReader(raw):
                 if line.startswith(KINDS):
                     yield json.loads(line)
-            except StopIteration:
-                break
-            except (OSError, ValueError):  # of an application that was killed
-                break
 
 
-def _task(job: Job, event: dict[str, Any]) -> Task:
+def _task(job: int, event: dict[str, Any]) -> Task:
     info, spent = event["Task Info"], event.get("Task Metrics") or {}
     python: dict[str, float] = dict.fromkeys((STARTING, INITIALISING, RUNNING), 0.0)
     for part in info["Accumulables"]:

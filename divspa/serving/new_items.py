@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from divspa.lake.tables import Lake
 from divspa.schemas import ITEM_FEATURES, USER_FEATURES
 from divspa.serving.settings import NEW
-from divspa.serving.user_lists import Published, nearest_lists
+from divspa.serving.user_lists import Published, nearest_lists, with_source
 
 
 def new_items(lake: Lake, ds: date, items: DataFrame, below: int) -> DataFrame:
@@ -33,7 +33,7 @@ def with_new_items(
     found, _ = nearest_lists(lake, ds, published.tower, clicked, new, k)
     alone = published.channel.models == (published.tower,)
     score = F.col("scores") if alone else F.array_repeat(F.lit(0.0).cast("float"), F.size("ids"))
-    found = found.select("id", "ids", score.alias("scores"), F.array_repeat(F.lit(NEW), F.size("ids")).alias("sources"))
+    found = with_source(found.withColumn("scores", score), NEW)
     own = lists.select("id", _entries().alias("own"))
     both = own.join(found.select("id", _entries().alias("new")), "id", "left")
     first = F.slice("own", 1, k - places)

@@ -48,17 +48,14 @@ def pack(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint, allowed: 
     catalogue = lake.read_day(ITEM_FEATURES, ds)
     model = checkpoint.restore()
     rules, vocabulary = _rules(lake, config, ds, checkpoint), _vocabulary(lake, config, ds)
-    lists = {name: f"allowed/{name}.parquet" for name in settings.lists}
-    parts = {
-        lists[name]: allowed_items(allowed, condition, config.items, ds, f"recall.lists.{name}").select("item_index")
+    lists = {
+        name: (condition, allowed_items(allowed, condition, config.items, ds, f"recall.lists.{name}"))
         for name, condition in settings.lists.items()
     }
-    conditions: dict[str, str] = dict(settings.lists)
     if settings.new_items:
-        conditions[NEW] = f"fewer than {settings.new_clicks} clicks in training"
-        lists[NEW] = f"allowed/{NEW}.parquet"
-        parts[lists[NEW]] = new_items(lake, ds, allowed, settings.new_clicks).select("item_index")
-    files = {name: parquet(_sorted(chosen)) for name, chosen in parts.items()}
+        told = f"fewer than {settings.new_clicks} clicks in training"
+        lists[NEW] = told, new_items(lake, ds, allowed, settings.new_clicks)
+    files = {_list_file(name): parquet(_sorted(chosen.select("item_index"))) for name, (_, chosen) in lists.items()}
     files |= {
         INDEX: faiss.serialize_index(built.index).tobytes(),
         ITEM_IDS: parquet({"item_index": items["item_index"], "item_id": items["item_id"]}),
@@ -83,7 +80,7 @@ def pack(lake: Lake, config: Config, ds: date, checkpoint: Checkpoint, allowed: 
             "measured_on": len(queries) if built.clusters else 0,
         },
         "request": asdict(rules),
-        "allowed": {name: {"file": lists[name], "condition": condition} for name, condition in conditions.items()},
+        "allowed": {name: {"file": _list_file(name), "condition": told} for name, (told, _) in lists.items()},
         "made_with": {name: version(name) for name in MADE_WITH},
     }
     bundle = Bundle.of(said, files)
@@ -123,6 +120,11 @@ def _field_rule(place: int, field: ColumnField, config: Config, bounds: Mapping[
 def _file(place: int, name: str) -> str:
     """A field's file: fields may have any name."""
     return f"fields/{place:02}_{re.sub('[^A-Za-z0-9_]', '_', name)}.parquet"
+
+
+def _list_file(name: str) -> str:
+    """The file of a list that a request may name."""
+    return f"allowed/{name}.parquet"
 
 
 def _spelled(null_values: tuple[str, ...]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import torch
 from divspa.errors import SetupError
 from divspa.models.two_tower import TwoTowerModule
 
-ONNX_INPUTS, ONNX_OUTPUT, OPSET = ("user_features", "history"), "vector", 17
+ONNX_INPUTS, ONNX_OUTPUTS, OPSET = ["user_features", "history"], ["vector"], 17
 
 
 class UserTower(torch.nn.Module):
@@ -41,7 +41,6 @@ def export_onnx(model: TwoTowerModule) -> bytes:
 
     Raises SetupError without the package onnx.
     """
-    names = [*ONNX_INPUTS, ONNX_OUTPUT]
     try:
         import onnx  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -57,9 +56,9 @@ def export_onnx(model: TwoTowerModule) -> bytes:
             UserTower(model),
             _two_users(model),
             archive,
-            input_names=names[:-1],
-            output_names=names[-1:],
-            dynamic_axes={name: {0: "batch"} for name in names},
+            input_names=ONNX_INPUTS,
+            output_names=ONNX_OUTPUTS,
+            dynamic_axes={name: {0: "batch"} for name in ONNX_INPUTS + ONNX_OUTPUTS},
             opset_version=OPSET,
             dynamo=False,
         )
