@@ -118,6 +118,7 @@ class Config(Section):
     def _times_needed(self) -> "Config":
         dated = [side for side in ("users", "items") if (table := getattr(self, side)) and table.valid_from]
         needs = {"split.by: time": self.split.by == "time", "features.late_days": self.features.late_days > 0}
+        needs["features.window_days"] = self.features.window_days is not None
         needs |= {"{ds} in clicks.path": "{ds}" in self.clicks.path} | {f"{side}.valid_from": True for side in dated}
         if not self.clicks.has_times and (asked := [name for name, needed in needs.items() if needed]):
             raise ValueError(f"`clicks.time_unit: order` knows no times, which {', '.join(asked)} needs")

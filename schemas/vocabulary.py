@@ -7,7 +7,7 @@ PADDING, UNKNOWN, FIRST_INDEX = 0, 1, 2
 
 VOCABULARY = Table(
     name="vocabulary",
-    grain="One row a field and value seen before the cutoff; a later day keeps every index and appends new values",
+    grain="One row a field and value seen before the cutoff; a later day keeps the index of each value that stays",
     written_by="build_features",
     read_for="which index each value, bucket and bound is encoded by",
     columns=(
@@ -20,6 +20,7 @@ VOCABULARY = Table(
             "BIGINT",
             "Clicks before the cutoff by weight (item_id), or users or items that have it",
         ),
+        Column("since", "DATE", "Day from which on the index means this value; null: always", nullable=True),
     ),
     key=("field", "value"),
     checks={"index_past_reserved": "`index` >= 2", "count_not_negative": "`count` >= 0"},

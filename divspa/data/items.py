@@ -1,6 +1,6 @@
 """The encoded catalogue, read from the data files of one pinned version of item_features."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
@@ -18,12 +18,17 @@ COLUMNS = ["item_index", "item_features", "popularity", "train_clicks"]
 class Items:
     """By item index: encoded fields [V, F], training clicks by their weights [V] and each counted once [V].
 
-    Padding and unknown have none.
+    Padding and unknown have none, nor an index that no item has (`listed_V` is false there).
     """
 
     features_VF: torch.Tensor
     popularity_V: torch.Tensor
     clicks_V: torch.Tensor
+    listed_V: torch.Tensor
+
+    def to(self, device: torch.device) -> "Items":
+        """The same on another device."""
+        return Items(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 def read_items(files: list[str], items: int) -> Items:
@@ -36,17 +41,19 @@ def read_items(files: list[str], items: int) -> Items:
             parts.append(file.read([name for name in COLUMNS if name in file.schema_arrow.names]))
     features_VF: np.ndarray | None = None
     popularity_V, clicks_V = np.zeros(items, np.int64), np.zeros(items, np.int64)
+    listed_V = np.zeros(items, bool)
     for rows in parts:
         for batch in rows.to_batches():
             index, features = batch.column("item_index").to_numpy(), matrix(batch.column("item_features"))
             if features_VF is None:
                 features_VF = np.zeros((items, features.shape[1]), np.int32)
             features_VF[index] = features
+            listed_V[index] = True
             popularity_V[index] = batch.column("popularity").to_numpy()
             clicks_V[index] = _train_clicks(batch).to_numpy(zero_copy_only=False)
     if features_VF is None:
         features_VF = np.zeros((items, 0), np.int32)
-    return Items(*map(torch.from_numpy, (features_VF, popularity_V, clicks_V)))
+    return Items(*map(torch.from_numpy, (features_VF, popularity_V, clicks_V, listed_V)))
 
 
 def _train_clicks(batch: pa.RecordBatch) -> pa.Array:

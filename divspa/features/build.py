@@ -72,7 +72,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         lake.traffic.saw_rows("click_log", {"ds": ds}, counts.read)
         console.print(f"clicks: {counts}", highlight=False, soft_wrap=True)
         counts.require_new(config.clicks, ds)
-        clicks = with_split(all_clicks(lake, new_clicks(rows), ds), config.split)
+        clicks = with_split(all_clicks(lake, new_clicks(rows), ds, config.features.window_days), config.split)
         clicks, capped = cap_users(clicks, config.features.max_user_clicks)
         clicks = clicks.withColumn("user_key", F.xxhash64("user_id"))
         people = held(till_written, clicked_by(clicks))
@@ -80,12 +80,12 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         by_time = config.split.by != "last" and config.clicks.has_times
         held_out = HeldOutUsers.of(people, span, config.split.validation_events, by_time=by_time)
         earlier = earlier_vocabulary(lake, ds)
-        catalogue = held(till_written, item_catalogue(clicks, earlier, config))
+        catalogue = held(till_written, item_catalogue(clicks, earlier, config, ds))
         tables = {side: _read_attributes(till_written, lake, config, side, ds) for side in ("items", "users")}
         items = item_attributes(tables["items"], catalogue, span.cutoff)
         users = attribute_versions(tables["users"], people)
         matched = matched_shares(items, users, tables)
-        bounds, fields = field_vocabulary(config, users, items, earlier)
+        bounds, fields = field_vocabulary(config, users, items, earlier, ds)
         values = held(to_the_end, catalogue.drop("train_clicks").unionByName(fields))
         users = users.drop(*ABOUT_CLICKS)
         items = held(till_written, encode(items, config.item_fields, values, bounds, "item_features"))
@@ -172,11 +172,12 @@ def chosen_length(people: DataFrame) -> int:
     return LONG if median >= MANY_CLICKS else min(USUAL, max(SHORT, nearly_all))
 
 
-def item_catalogue(clicks: DataFrame, earlier: DataFrame | None, config: Config) -> DataFrame:
-    """The vocabulary of the items clicked before the cutoff, or on an earlier day."""
+def item_catalogue(clicks: DataFrame, earlier: DataFrame | None, config: Config, ds: date) -> DataFrame:
+    """The vocabulary of the items clicked before the cutoff and, unless clicks have a window, on an earlier day."""
     train = clicks.where(F.col("split") == "train")
     known = None if earlier is None else earlier.where(F.col("field") == ITEM_FIELD)
-    indexed = index_values(count_items(train, config.features.item_min_count), known)
+    counts = count_items(train, config.features.item_min_count)
+    indexed = index_values(counts, known, ds, let_go=config.features.window_days is not None)
     return indexed.withColumn("distinct", F.lit(None).cast("bigint"))
 
 
@@ -192,7 +193,7 @@ def item_attributes(table: AttributeTable | None, catalogue: DataFrame, cutoff: 
 
 
 def field_vocabulary(
-    config: Config, users: DataFrame, items: DataFrame, earlier: DataFrame | None
+    config: Config, users: DataFrame, items: DataFrame, earlier: DataFrame | None, ds: date
 ) -> tuple[dict[str, list[float]], DataFrame]:
     """The bounds of numeric fields, and the vocabulary of all fields but item_id, from what held before the cutoff."""
     trained = users.where((F.col("train_clicks") > 0) & (F.col("valid_from") < F.col("cutoff")))
@@ -209,10 +210,12 @@ def field_vocabulary(
     apart = [ITEM_FIELD, *fixed, *(sequence.name for sequence in config.features.sequences)]
     known = None if earlier is None else earlier.where(~F.col("field").isin(apart))
     counted = reduce(DataFrame.unionByName, [count_values(rows, fields) for rows, fields in sides])
-    vocabulary = index_values(counted, known).withColumn("distinct", F.lit(None).cast("bigint"))
+    vocabulary = index_values(counted, known, ds, let_go=config.features.window_days is not None)
+    vocabulary = vocabulary.withColumn("distinct", F.lit(None).cast("bigint"))
     if fixed:
         buckets = reduce(DataFrame.unionByName, [count_buckets(rows, fields, bounds) for rows, fields in sides])
-        vocabulary = vocabulary.unionByName(_with_previous_count(buckets, earlier))
+        buckets = _with_previous_count(buckets, earlier).withColumn("since", F.lit(None).cast("date"))
+        vocabulary = vocabulary.unionByName(buckets)
     return bounds, vocabulary
 
 

@@ -1,6 +1,6 @@
 """Which day holds which click: each is in one day alone, whatever order the days are run in."""
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -64,11 +64,15 @@ def mark_known(rows: DataFrame, earlier: DataFrame, ds: date, late_days: int) ->
     )
 
 
-def all_clicks(lake: Lake, fresh: DataFrame, ds: date) -> DataFrame:
-    """The clicks of this and all earlier days. One row a user, item and instant."""
-    if not lake.exists(CLICKS):
-        return fresh
-    return lake.read(CLICKS).where(F.col("ds") < F.lit(ds)).select(fresh.columns).union(fresh)
+def all_clicks(lake: Lake, fresh: DataFrame, ds: date, window_days: int | None = None) -> DataFrame:
+    """The clicks of this and all earlier days, or of the last `window_days`. One row a user, item and instant."""
+    begin = None if window_days is None else ds - timedelta(days=window_days - 1)
+    if lake.exists(CLICKS):
+        earlier = lake.read(CLICKS).where(F.col("ds") < F.lit(ds))
+        if begin is not None:  # no click lies in a day before its own
+            earlier = earlier.where(F.col("ds") >= F.lit(begin))
+        fresh = earlier.select(fresh.columns).union(fresh)
+    return fresh if begin is None else fresh.where(F.col("clicked_at") >= F.lit(begin))
 
 
 def publish_clicks(lake: Lake, fresh: DataFrame, ds: date) -> None:

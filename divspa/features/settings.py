@@ -188,8 +188,13 @@ class FeatureGates(Section):
 
 
 class Features(Section):
-    """How clicks become examples."""
+    """How clicks become examples.
 
+    With `window_days` nothing is learned from older clicks than those of so many days, the day itself among them, and
+    what nobody has clicked or had since then leaves the vocabulary; its places are given to new values.
+    """
+
+    window_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     history_length: Annotated[int, Field(ge=1)] | None = None
     item_min_count: Annotated[int, Field(ge=1)] = 1
     repeats: Literal["first", "all"] = "first"

@@ -1,6 +1,7 @@
-"""Which index each value of each field is embedded by; a later day keeps every index and appends."""
+"""Which index each value of each field is embedded by; a later day keeps the index of each value that stays."""
 
 from collections.abc import Callable
+from datetime import date
 from functools import reduce
 
 import numpy as np
@@ -81,24 +82,42 @@ def hash_code(value: Column, buckets: int) -> Column:
     return (F.pmod(F.xxhash64(value), F.lit(buckets)) + FIRST_INDEX).cast("int")
 
 
-def index_values(counts: DataFrame, previous: DataFrame | None) -> DataFrame:
+def index_values(counts: DataFrame, previous: DataFrame | None, ds: date, *, let_go: bool = False) -> DataFrame:
     """Give every (field, value) its index: the one it had, or the next free one, most frequent first.
 
-    One row a field and value of this day or an earlier one, which is counted 0 times where this one lacks it;
-    `previous` is the vocabulary of the day before. Adds `previous_count`, null for a new value.
+    One row a field and value of this day or an earlier one, which is counted 0 times where this one lacks it; with
+    `let_go` it leaves instead, and its place is the first to be free. `previous` is the vocabulary of the day before.
+    Adds `since`, the day from which on the index means this value, and `previous_count`, null for a new value.
     """
     told = ["count", *(name for name in counts.columns if name not in ("field", "value", "count"))]
     if previous is None:
-        empty = {"index": F.lit(None).cast("int"), "previous_count": F.lit(None).cast("bigint")}
-        known, first_free = counts.withColumns(empty), F.lit(FIRST_INDEX)
+        empty = {"index": "int", "since": "date", "previous_count": "bigint"}
+        known = counts.withColumns({name: F.lit(None).cast(kind) for name, kind in empty.items()})
     else:
-        past = previous.select("field", "value", "index", F.col("count").alias("previous_count"))
-        known = counts.join(past, ["field", "value"], "full_outer").fillna(0, told)
-        first_free = F.coalesce(F.max("index").over(Window.partitionBy("field")) + 1, F.lit(FIRST_INDEX))
-    newest_last = Window.partitionBy("field").orderBy(F.col("index").isNotNull(), F.desc("count"), "value")
-    fresh = first_free + F.row_number().over(newest_last) - 1
+        # A lake made before places could be used again does not hold `since`: there none were.
+        since = F.col("since") if "since" in previous.columns else F.lit(None).cast("date")
+        past = previous.select("field", "value", "index", since.alias("since"), F.col("count").alias("previous_count"))
+        known = counts.join(past, ["field", "value"], "left" if let_go else "full_outer").fillna(0, told)
+    by_field = Window.partitionBy("field")
+    newest_last = by_field.orderBy(F.col("index").isNotNull(), F.desc("count"), "value")
+    places = {"nth": F.row_number().over(newest_last), "last": F.max("index").over(by_field)}
+    known = known.withColumns(places | {"taken": F.count("index").over(by_field)})
+    fresh = F.coalesce("last", F.lit(FIRST_INDEX - 1)) + F.col("nth")
+    if previous is not None and let_go:
+        known = known.join(_free_places(known), ["field", "nth"], "left")
+        fresh = F.coalesce("free", F.col("nth") + FIRST_INDEX - 1 + F.col("taken"))
     index = F.coalesce("index", fresh).cast("int").alias("index")
-    return known.select("field", "value", index, *told, "previous_count")
+    since = F.when(F.col("index").isNull(), F.lit(ds)).otherwise(F.col("since")).alias("since")
+    return known.select("field", "value", index, *told, since, "previous_count")
+
+
+def _free_places(known: DataFrame) -> DataFrame:
+    """The indices below the last of each field that nothing has. One row a field and index (`free`): `nth` from 1."""
+    upto = known.where("last IS NOT NULL").select("field", "last").distinct()
+    places = upto.select("field", F.explode(F.sequence(F.lit(FIRST_INDEX), "last")).alias("free"))
+    taken = known.where("index IS NOT NULL").select("field", F.col("index").alias("free"))
+    nth = F.row_number().over(Window.partitionBy("field").orderBy("free")).alias("nth")
+    return places.join(taken, ["field", "free"], "left_anti").select("field", nth, "free")
 
 
 def copy_for(sequences: tuple[SequenceField, ...], vocabulary: DataFrame) -> DataFrame:

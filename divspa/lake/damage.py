@@ -1,10 +1,10 @@
-"""Files of the lake that are missing, cut or garbage: one error that names the file and how to mend the lake."""
+"""Broken files of the lake, full disks and dead workers: one error that names it and says how to mend it."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from divspa.errors import LOG, DamagedError
+from divspa.errors import LOG, DamagedError, DivSPAError, SetupError
 from divspa.lake.conflicts import SPARK_ERRORS
 from divspa.storage import size_of
 
@@ -13,16 +13,50 @@ INCOMPLETE = re.compile(
     r"\[(DELTA_VERSIONS_NOT_CONTIGUOUS|DELTA_TRUNCATED_TRANSACTION_LOG|DELTA_LOG_FILE_NOT_FOUND)\w*\]"
 )
 
+# How the system says it, whoever hands it on: Java, Arrow, FAISS, safetensors or Python itself.
+NO_SPACE = "No space left on device"
+WORKER_DIED = "Python worker exited unexpectedly"
+
 
 @contextmanager
 def damage_named(table: str | None = None) -> Iterator[None]:
-    """Turn what Spark says of a broken file, while a table of this path or any other is read, into a DamagedError."""
+    """Turn what Spark says of a broken file, while a table of this path or any other is read, into a DamagedError.
+
+    What anybody says of a full disk, or Spark of a Python worker that died, becomes a SetupError.
+    """
     try:
         yield
-    except SPARK_ERRORS as error:
-        if (damage := _damage(str(error), table)) is None:
+    except DivSPAError:
+        raise
+    except Exception as error:
+        if (said := full_disk(error)) is not None:
+            remedy = "make room on the disk of the lake and of temporary files (TMPDIR), and run it again: it goes on"
+            raise SetupError("A disk is full", found=said, remedy=remedy) from error
+        if isinstance(error, SPARK_ERRORS) and WORKER_DIED in str(error):
+            remedy = (
+                "mostly the system ended it for want of memory: leave Java less (`spark.driver_memory`), or make "
+                "smaller tasks (`spark.partitions`), and run it again: it goes on"
+            )
+            raise SetupError("A Python worker of Spark died", remedy=remedy) from error
+        damage = _damage(str(error), table) if isinstance(error, SPARK_ERRORS) else None
+        if damage is None:
             raise
         raise damage from error
+
+
+def full_disk(error: BaseException) -> str | None:
+    """What an error, or one that it came of, says of a full disk, on one line; None when it says nothing."""
+    lines = (line.strip() for each in _chain(error) for line in str(each).splitlines())
+    return next((line[:300] for line in lines if NO_SPACE in line), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    known: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in known:
+        known.add(id(following))
+        yield following
+        following = following.__cause__ or following.__context__
 
 
 def require_whole_entry(table: str, version: int) -> None:

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import count, islice
 
 import torch
@@ -40,7 +40,8 @@ class Job:
     """Everything a training needs, as plain data that can be sent to another machine.
 
     `files` lists the data files of each draw (one list for a base model) and `rows` counts the examples of a draw;
-    `divspa` is None for a base model; `start_from` is the folder of a checkpoint whose values are carried over;
+    `divspa` is None for a base model; `start_from` is the folder of a checkpoint whose values are carried over, but for
+    the indices of a field in `fresh`, which have been given to other values since;
     `mean_weight` is that of the examples, None where all count alike; `to_beat` has another training's scores by epoch:
     one that is behind it after as many epochs as `patience` ends; `fingerprint` changes with anything that would make
     an interrupted training another one.
@@ -58,6 +59,7 @@ class Job:
     fingerprint: str
     validation: Validation | None = None
     start_from: str | None = None
+    fresh: Mapping[str, torch.Tensor] = field(default_factory=dict)
     mean_weight: float | None = None
     to_beat: tuple[float, ...] = ()
 
@@ -85,11 +87,9 @@ class Trainer:
         self.optimizer = RowAdam(self.trained, self.settings.rate, self.settings.weight_decay)
         self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
-        items = read_items(job.item_files, job.layout.items)
-        clicks_V, popularity_V = items.clicks_V.to(self.device), items.popularity_V.to(self.device)
-        sampler = NegativeSampler(clicks_V, popularity_V, self.settings, self.generator, ranks.gathered)
-        features_VF, mean = items.features_VF.to(self.device), job.mean_weight or 1.0
-        self.objective = Objective(features_VF, sampler, self.settings, job.divspa, mean)
+        items = read_items(job.item_files, job.layout.items).to(self.device)
+        sampler = NegativeSampler(items, self.settings, self.generator, ranks.gathered)
+        self.objective = Objective(items.features_VF, sampler, self.settings, job.divspa, job.mean_weight or 1.0)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.saved_at = time.perf_counter()
         self.last_batch = ""
@@ -246,7 +246,7 @@ def starting_model(job: Job) -> TwoTowerModule:
     """A fresh model, with the values of an earlier one where the job names it."""
     model = build_model(job.model, job.layout)
     if job.start_from is not None:
-        carry_over(Checkpoint.load(job.start_from).restore(), model)
+        carry_over(Checkpoint.load(job.start_from).restore(), model, job.fresh)
     return model
 
 

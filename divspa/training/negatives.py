@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from divspa.data.items import Items
 from divspa.schemas.vocabulary import FIRST_INDEX
 from divspa.training.settings import Training
 
@@ -29,20 +30,19 @@ class NegativeSampler:
 
     def __init__(
         self,
-        clicks_V: torch.Tensor,
-        popularity_V: torch.Tensor,
+        items: Items,
         settings: Training,
         generator: torch.Generator,
         gathered: Callable[[torch.Tensor], torch.Tensor] = lambda clicked_B: clicked_B,
     ) -> None:
         self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
         self.gathered = gathered
-        self.items, self.device = len(clicks_V), clicks_V.device
-        self.column_V = torch.full((self.items,), -1, device=self.device)
-        clicks_V = clicks_V.double().clone()
-        clicks_V[:FIRST_INDEX] = 0
-        powered_V = popularity_V.double() ** settings.popularity_power
-        powered_V[:FIRST_INDEX] = 0
+        self.device = items.listed_V.device
+        self.catalogue_I = items.listed_V.nonzero().squeeze(1).cpu()
+        self.last = len(items.listed_V) - 1
+        self.column_V = torch.full((self.last + 1,), -1, device=self.device)
+        clicks_V = items.clicks_V.double()
+        powered_V = torch.where(items.listed_V, items.popularity_V.double() ** settings.popularity_power, 0.0)
         powered_V /= powered_V.sum()
         self.cumulative_V = powered_V.cumsum(0)
         self.log_q_V = self._log_q(clicks_V / clicks_V.sum(), powered_V, settings.batch_size)
@@ -51,11 +51,11 @@ class NegativeSampler:
         """Draw for a batch whose clicked items are `clicked_B`; repeats of a draw are dropped."""
         parts = []
         if self.kind in ("uniform", "mixed"):
-            drawn_N = torch.randint(FIRST_INDEX, self.items, (self.count,), generator=self.generator)
-            parts.append(drawn_N.to(self.device))
+            drawn_N = torch.randint(len(self.catalogue_I), (self.count,), generator=self.generator)
+            parts.append(self.catalogue_I[drawn_N].to(self.device))
         if self.kind == "popularity":
             chances_N = torch.rand(self.count, dtype=torch.float64, generator=self.generator).to(self.device)
-            parts.append(torch.searchsorted(self.cumulative_V, chances_N).clamp(FIRST_INDEX, self.items - 1))
+            parts.append(torch.searchsorted(self.cumulative_V, chances_N).clamp(FIRST_INDEX, self.last))
         if self.kind in ("in_batch", "mixed"):
             parts.append(self.gathered(clicked_B.long()))
         return Negatives(torch.cat(parts).unique(), self.log_q_V)
@@ -69,7 +69,7 @@ class NegativeSampler:
         return rows, column_BK[rows, places]
 
     def _log_q(self, chance_V: torch.Tensor, powered_V: torch.Tensor, batch_size: int) -> torch.Tensor | None:
-        uniform = self.count / (self.items - FIRST_INDEX)
+        uniform = self.count / len(self.catalogue_I)
         expected_V = {
             "uniform": None,
             "popularity": self.count * powered_V,

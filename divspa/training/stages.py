@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import torch
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -73,6 +74,7 @@ def _train_and_publish(
         torch.set_num_threads(config.training.threads)
     rows, mean_weight = draw.agg(F.count("*"), F.avg("weight")).head()  # pyright: ignore[reportGeneralTypeIssues]
     folder, model = checkpoint_folder(lake.root, ds, name), with_all_settings(config.model)
+    start_from, since = _start(lake, config, ds, name)
     job = Job(
         model=model,
         layout=read_layout(lake, config, ds),
@@ -86,7 +88,8 @@ def _train_and_publish(
         fingerprint=fingerprint(model, config.training, divspa, config.seed, ds, sorted(versions.items())),
         validation=read_validation(lake, config, ds, versions[EXAMPLES.name]),
         mean_weight=mean_weight if config.clicks.is_weighted else None,
-        start_from=_earlier_checkpoint(lake, config, ds, name),
+        start_from=start_from,
+        fresh={} if since is None else given_since(lake, ds, since),
     )
     rates = config.learning_rates
     with step(f"training {name}", len(rates) * config.training.epochs * rows) as advance:
@@ -127,14 +130,24 @@ def read_validation(lake: Lake, config: Config, ds: date, version: int, newest: 
     return Validation(matrix(features), matrix(history), items.to_numpy(), users.to_numpy())
 
 
-def _earlier_checkpoint(lake: Lake, config: Config, ds: date, name: str) -> str | None:
-    """The checkpoint to start from: the base's, the newest of an earlier day, or none."""
+def _start(lake: Lake, config: Config, ds: date, name: str) -> tuple[str | None, date | None]:
+    """The checkpoint to start from, the base's, the newest of an earlier day, or none; and the earlier day."""
     if name == DIVSPA and config.divspa.start == "base":
-        return checkpoint_folder(lake.root, ds, config.model.name)
-    if config.training.start == "scratch":
-        return None
-    newest = lake.newest_day_before(TRAINING_RUNS, ds, model=name)
-    return None if newest is None else checkpoint_folder(lake.root, newest, name)
+        return checkpoint_folder(lake.root, ds, config.model.name), None
+    newest = None
+    if config.training.start == "previous":
+        newest = lake.newest_day_before(TRAINING_RUNS, ds, model=name)
+    return None if newest is None else checkpoint_folder(lake.root, newest, name), newest
+
+
+def given_since(lake: Lake, ds: date, earlier: date) -> dict[str, torch.Tensor]:
+    """The indices that mean something else than on an earlier day, or are new, by field."""
+    rows = lake.read_day(VOCABULARY, ds)
+    if "since" not in rows.columns:
+        return {}
+    found = rows.where(F.col("since") > F.lit(earlier)).select("field", "index").toArrow()
+    names, index = found["field"].to_numpy(), torch.from_numpy(found["index"].to_numpy().copy())
+    return {str(name): index[torch.from_numpy(names == name)] for name in np.unique(names)}
 
 
 def read_layout(lake: Lake, config: Config, ds: date) -> Layout:

@@ -1,4 +1,5 @@
-"""Kills the driver of `divspa run` at random moments of every stage, until the day is done, and compares the lakes.
+"""Kills the driver of `divspa run`, or a Python worker, at random moments of every stage, until the day is done; fills
+the disk; and compares the lakes.
 
     .venv/bin/python -m tests.faults --kills 200 --minutes 30
 
@@ -21,8 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 
-from tests.faults.killed_runs import DIVSPA, STAGES, STARTED, Lane, copied, digests, left_behind
+from tests.faults.killed_runs import DIVSPA, ROOT, STAGES, STARTED, Driver, Lane, copied, digests, left_behind
 
+# How many of the faults are the end of a Python worker, and not of the driver.
+OF_WORKERS = 0.15
+WORKER_DIED = "A Python worker of Spark died"
 DAYS = ("2024-01-13", "2024-01-14")
 LOG = ["--users", "300", "--items", "200", "--clicks", "4000"]
 
@@ -34,6 +38,8 @@ class Counts:
     wanted: int
     until: float
     kills: Counter[str] = field(default_factory=Counter)
+    workers: Counter[str] = field(default_factory=Counter)
+    full: Counter[str] = field(default_factory=Counter)
     days: int = 0
     differences: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -46,6 +52,7 @@ class Counts:
 
     def as_json(self, seconds: float) -> str:
         counted = {"kills": self.kills.total(), "by_stage": dict(self.kills), "days_compared": self.days}
+        counted |= {"workers_killed": dict(self.workers), "disks_full": dict(self.full)}
         wrong = {name: getattr(self, name) for name in ("differences", "failures", "orphans", "left_behind")}
         return json.dumps(counted | wrong | {"seconds": round(seconds)})
 
@@ -57,6 +64,10 @@ def run_day_with_kills(lane: Lane, lake: Path, ds: str, counts: Counts) -> bool:
             if counts.enough():
                 break
             driver = lane.start(lake, ds)
+            if stage != STARTED and lane.dice.random() < OF_WORKERS:
+                if kill_a_worker(driver, stage, lane, counts):
+                    continue
+                return _well_ended(driver.process.wait(), lane, counts)
             family = driver.killed_in(stage, lane.dice.uniform(0, 1.05))
             if not family:
                 return _well_ended(driver.process.wait(), lane, counts)
@@ -66,6 +77,21 @@ def run_day_with_kills(lane: Lane, lake: Path, ds: str, counts: Counts) -> bool:
                 counts.orphans += [f"{pid} of a run killed in {driver.now}" for pid in alive]
                 print(f"{counts.kills.total()} kills, this one in {driver.now} of {ds}", file=sys.stderr, flush=True)
     return _well_ended(lane.start(lake, ds).process.wait(), lane, counts)
+
+
+def kill_a_worker(driver: Driver, stage: str, lane: Lane, counts: Counts) -> bool:
+    """Kill a Python worker of the run; whether the day has yet to end. A run that fails of it says so."""
+    killed = driver.worker_killed_in(stage, lane.dice.uniform(0, 1.05))
+    if not killed and driver.process.poll() is None:
+        driver.process.kill()
+        driver.process.wait()
+        return True
+    code, said = driver.process.wait(), driver.log.read_text(errors="replace")
+    with counts.lock:
+        counts.workers[driver.now] += killed
+        if code and WORKER_DIED not in said:
+            counts.failures.append(said[-1500:])
+    return code != 0
 
 
 def _well_ended(code: int, lane: Lane, counts: Counts) -> bool:
@@ -91,6 +117,21 @@ def work(lane: Lane, undisturbed: dict[str, dict[str, str]], first: Path, counts
                 said = f"differs in {', '.join(sorted(differing))}" if differing else "is as nobody disturbed it"
                 print(f"{ds}, the day number {counts.days}, {said}", file=sys.stderr, flush=True)
         turn += 1
+
+
+def fill_disks(config: Path, folder: Path, undisturbed: dict[str, str], counts: Counts) -> None:
+    """The first day once more, on a disk that is full again and again (`full_disk`)."""
+    needed = sum(file.stat().st_size for file in (folder / "first").rglob("*") if file.is_file())
+    command = ["unshare", "--map-root-user", "--mount", sys.executable, "-m", "tests.faults.full_disk"]
+    command += [str(config), DAYS[0], str(folder / "disk"), str(needed)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    found = json.loads(ended.stdout)
+    counts.full.update(found["full"])
+    counts.days += found["ended"]
+    counts.failures += found["unclear"] + ([] if found["ended"] else ["the day on a full disk has not ended"])
+    counts.left_behind += found["left"]
+    differing = {name for name in undisturbed if found["tables"].get(name) != undisturbed[name]}
+    counts.differences += [f"{name} of the day on a full disk" for name in sorted(differing)]
 
 
 def main() -> int:
@@ -129,6 +170,7 @@ def main() -> int:
         ]
         with ThreadPoolExecutor(len(lanes)) as pool:
             list(pool.map(lambda lane: work(lane, undisturbed, folder / "first", counts), lanes))
+        fill_disks(config, folder, undisturbed[DAYS[0]], counts)
     print(counts.as_json(time.monotonic() - started))
     return int(bool(counts.differences or counts.failures or counts.orphans or counts.left_behind))
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,14 +78,15 @@ class Lane:
     def temporary(self) -> Path:
         return self.folder / "tmp"
 
-    def start(self, lake: Path, ds: str) -> "Driver":
+    def start(self, lake: Path, ds: str, log: Path | None = None) -> "Driver":
         """Begin, or go on with, all stages of a day."""
-        self.temporary.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # of a full disk
+            self.temporary.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"TMPDIR": str(self.temporary), "OMP_NUM_THREADS": "1"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         sets = [part for setting in (*SETS, f"lake={lake}") for part in ("--set", setting)]
         command = [DIVSPA, "run", "--config", str(self.config), "--ds", f"{ds}..{ds}", *sets]
-        log = self.folder / "run.log"
+        log = log or self.folder / "run.log"
         with log.open("wb") as out:
             process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=out, env=environment, cwd=ROOT)
         return Driver(process, log, ds, self)
@@ -133,6 +135,20 @@ class Driver:
             time.sleep(0.05)
         return set()
 
+    def worker_killed_in(self, stage: str, share: float) -> bool:
+        """Kill a Python worker of the run, as the system does when memory is short, once it is so far and has one."""
+        while self.process.poll() is None:
+            now = self.look()
+            if now == "ended" or (now != STARTED and STAGES.index(now) > STAGES.index(stage)):
+                return False
+            if now == stage and time.monotonic() - self.since >= share * self.lane.seconds.get(stage, 10.0):
+                workers = [pid for pid in below(self.process.pid) if is_worker(pid)]
+                if workers:
+                    os.kill(self.lane.dice.choice(sorted(workers)), signal.SIGKILL)
+                    return True
+            time.sleep(0.02)
+        return False
+
     def orphans(self, family: set[int]) -> set[int]:
         """Those of a killed driver's processes that outlive it; they are ended here."""
         self.process.wait()
@@ -140,6 +156,16 @@ class Driver:
         for pid in alive:
             os.kill(pid, signal.SIGKILL)
         return alive
+
+
+def is_worker(process: int) -> bool:
+    """Whether a process is a Python worker of Spark: its parent, the daemon, has the same command line."""
+    try:
+        parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+        commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (process, parent)]
+    except OSError:
+        return False
+    return commands[0] == commands[1] and b"pyspark.worker" in commands[0]
 
 
 def wait_for_the_end_of(processes: set[int]) -> set[int]:

@@ -30,6 +30,18 @@ def test_what_was_known_yesterday_is_scored_as_yesterday(name: str) -> None:
     assert torch.equal(monday.encode_items(*ITEMS), tuesday.encode_items(*ITEMS))
 
 
+def test_a_place_that_another_value_has_now_is_fresh() -> None:
+    monday = build_model(Model(name="youtube_dnn"), MONDAY)
+    with torch.no_grad():
+        for parameter in monday.parameters():
+            parameter.fill_(7.0)
+    tuesday = build_model(Model(name="youtube_dnn"), TUESDAY)
+    carry_over(monday, tuesday, {"item_id": torch.tensor([3, 12]), "tags": torch.tensor([2])})
+    assert (tuesday.items.weight[3].abs() < 1).all() and (tuesday.items.weight[[2, 4, 9]] == 7).all()
+    tags, table = tuesday.item_fields.starts["tags"], tuesday.item_fields.table.weight
+    assert (table[tags + 2].abs() < 1).all() and (table[[0, tags + 1, tags + 3]] == 7).all()
+
+
 @pytest.mark.parametrize("length", [2, 4, 16])
 def test_past_items_keep_the_weights_of_their_ages_in_a_history_of_another_length(length: int) -> None:
     monday, tuesday = (

@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 
+from divspa.data.items import Items
+from divspa.schemas.vocabulary import FIRST_INDEX
 from divspa.training.negatives import NegativeSampler
 from divspa.training.settings import Training
 
@@ -11,7 +13,23 @@ CLICKS = torch.tensor([0, 0, 8, 4, 2, 1, 1, 0])
 
 def sampler(kind: str, count: int = 4, clicks: torch.Tensor = CLICKS, power: float = 1.0) -> NegativeSampler:
     settings = Training(negative_sampling=kind, negatives=count, batch_size=16, popularity_power=power)  # pyright: ignore
-    return NegativeSampler(clicks, clicks, settings, torch.Generator().manual_seed(1))
+    return NegativeSampler(catalogue(clicks), settings, torch.Generator().manual_seed(1))
+
+
+def catalogue(clicks: torch.Tensor) -> Items:
+    listed = torch.arange(len(clicks)) >= FIRST_INDEX
+    clicks = torch.where(listed, clicks, 0)
+    return Items(torch.zeros(len(clicks), 0, dtype=torch.int32), clicks, clicks, listed)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "popularity", "mixed"])
+def test_an_index_that_no_item_has_is_never_drawn(kind: str) -> None:
+    items = catalogue(torch.ones(12))
+    items.listed_V[5] = False
+    settings = Training(negative_sampling=kind, negatives=50)  # pyright: ignore
+    sampled = NegativeSampler(items, settings, torch.Generator().manual_seed(1))
+    drawn = torch.cat([sampled.draw(torch.tensor([2])).items_N for _ in range(50)])
+    assert sorted(drawn.unique().tolist()) == [2, 3, 4, 6, 7, 8, 9, 10, 11]
 
 
 def test_hits_are_the_known_positives_of_the_row_only() -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from divspa.data.batches import Batch
+from divspa.data.items import Items
 from divspa.models.layout import Layout
 from divspa.models.registry import build_model
 from divspa.models.settings import Model
@@ -33,6 +34,7 @@ def test_rows_count_by_their_importance_over_its_mean() -> None:
     torch.manual_seed(0)
     towers = build_model(model, layout)
     clicks_V = torch.ones(12, dtype=torch.int64)
+    items = Items(torch.zeros(12, 0, dtype=torch.int32), clicks_V, clicks_V, torch.arange(12) >= 2)
     rows = {
         "keys_B": torch.arange(2),
         "user_features_BF": torch.zeros(2, 0, dtype=torch.int32),
@@ -42,8 +44,8 @@ def test_rows_count_by_their_importance_over_its_mean() -> None:
     }
 
     def loss(*importance: float) -> float:
-        sampler = NegativeSampler(clicks_V, clicks_V, Training(), torch.Generator().manual_seed(1))
-        objective = Objective(torch.zeros(12, 0, dtype=torch.int32), sampler, Training(), None, mean_importance=2.0)
+        sampler = NegativeSampler(items, Training(), torch.Generator().manual_seed(1))
+        objective = Objective(items.features_VF, sampler, Training(), None, mean_importance=2.0)
         return objective.loss(towers, Batch(**rows, importance_B=torch.tensor(importance))).item()
 
     assert loss(4, 0) != pytest.approx(loss(0, 4)), "two rows that differ"
