@@ -14,11 +14,13 @@ from pathlib import Path
 
 import polars as pl
 
+from divspa import pipeline
+
 ROOT = Path(__file__).parents[2]
 DIVSPA = str(Path(sys.executable).with_name("divspa"))
 # Logs of what was done and when, which no two runs have alike.
 LOGS = ("job_runs", "published")
-STAGES = ["build_features", "train_base", "augment", "train_divspa", "evaluate", "export_recall", "publish"]
+STAGES = [*pipeline.STAGES]
 SETS = ["training.epochs=2", "divspa.draws=2", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
 # What tells of a run and not of its result: versions rise when a table is written again, seconds pass.
 OF_THE_RUN = ("model_version", "settings_hash", "source_versions", "settings", "versions", "seconds", "resumed")

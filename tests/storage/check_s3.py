@@ -18,7 +18,9 @@ import deltalake
 import polars as pl
 import pyarrow as pa
 import pytest
-from s3_server import SECRET, s3_server
+from describe_lake import VERSIONS
+from moto.server import ThreadedMotoServer
+from s3_server import SECRET, faltering, s3_server
 
 from divspa.pipeline import STAGES
 from divspa.schemas import TABLES
@@ -26,7 +28,7 @@ from divspa.schemas import TABLES
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 DAY = "2024-01-14"
-LAKE = "s3a://bucket/some/lake"
+LAKE, FALTERING = "s3a://bucket/some/lake", "s3a://bucket/faltering/lake"
 SMALL = ["training.epochs=1", "spark.driver_memory=1g", "spark.partitions=2", "spark.master=local[2]"]
 SETS = [part for setting in [*SMALL, f"lake={LAKE}"] for part in ("--set", setting)]
 # delta-rs refuses plain HTTP unless told.
@@ -34,9 +36,9 @@ PLAIN = {"AWS_ALLOW_HTTP": "true"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
-    with s3_server():
-        yield
+def server() -> Iterator[ThreadedMotoServer]:
+    with s3_server() as server:
+        yield server
 
 
 def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -121,6 +123,25 @@ def test_event_logs_name_the_stages_and_nothing_holds_the_secret(run: subprocess
     assert f"augment {DAY}: write augmented_positives" in events
     assert SECRET not in events and SECRET not in run.stderr + run.stdout
     assert SECRET not in repr(pl.read_delta(f"{LAKE}/job_runs", storage_options=PLAIN).to_dicts())
+
+
+def test_a_store_that_falters_changes_nothing(
+    run: subprocess.CompletedProcess[str], config: Path, server: ThreadedMotoServer
+) -> None:
+    command = ["divspa", "run", "--config", str(config), "--ds", DAY, *SETS, "--set", f"lake={FALTERING}"]
+    with faltering(server, 0.02, seconds=2) as counts:
+        done = call(*command)
+    assert min(counts[fault] for fault in ("late", "503", "hangs up before", "hangs up after")) > 0, counts
+    assert done.returncode == 0, done.stderr[-5000:]
+    names = [name for name in TABLES if name not in ("job_runs", "published", "training_runs")]
+    sound, faltered = ({name: content_of(lake, name) for name in names} for lake in (LAKE, FALTERING))
+    assert [name for name in names if sound[name] != faltered[name]] == []
+
+
+def content_of(lake: str, name: str) -> list[str]:
+    """The rows of a table, without what names the versions of other tables."""
+    rows = pl.read_delta(f"{lake}/{name}", storage_options=PLAIN).drop(VERSIONS, strict=False)
+    return sorted(map(repr, rows.rows()))
 
 
 def test_maintain_joins_and_vacuums(run: subprocess.CompletedProcess[str], config: Path) -> None:

@@ -7,16 +7,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from s3_server import s3_server
+from moto.server import ThreadedMotoServer
+from s3_server import faltering, s3_server
 
 from divspa.data.batches import read_batches
 from divspa.storage import S3, locate, make_folder, read_file, remove, write_file
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
-    with s3_server() as url:
-        yield url
+def server() -> Iterator[ThreadedMotoServer]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(server: ThreadedMotoServer) -> str:
+    return "s3a://bucket"
 
 
 @pytest.mark.parametrize("where", ["disk", "s3"])
@@ -31,6 +37,15 @@ def test_small_files_come_and_go(where: str, bucket: str, tmp_path: Path) -> Non
     remove(f"{folder}/nothing")
     with pytest.raises(FileNotFoundError):
         read_file(f"{folder}/model=a b/x.bin")
+
+
+def test_a_store_that_is_late_refuses_and_hangs_up_is_asked_again(server: ThreadedMotoServer, bucket: str) -> None:
+    with faltering(server, 0.25, seconds=0.2) as counts:
+        for n in range(40):
+            write_file(f"{bucket}/faltering/{n}.bin", b"x" * n)
+        sizes = [len(read_file(f"{bucket}/faltering/{n}.bin")) for n in range(40)]
+    assert sizes == [*range(40)]
+    assert min(counts[fault] for fault in ("late", "503", "hangs up before", "hangs up after")) > 0
 
 
 def test_a_path_may_begin_in_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
