@@ -21,7 +21,7 @@ from divspa.augmentation.ways.way import Way, tables_of
 from divspa.config import Config
 from divspa.errors import ConfigError, ContractError, TrainingError
 from divspa.evaluation.metrics import accuracy
-from divspa.evaluation.statistics import Comparison, compare, holm, verdict
+from divspa.evaluation.statistics import Comparison, compare_all, holm, verdict
 from divspa.gains import gains
 from divspa.schemas import ITEM_FEATURES
 from divspa.schemas.vocabulary import FIRST_INDEX
@@ -214,13 +214,10 @@ def evaluate(
     ranks = {model: _ranks(asked, rows) for model, rows in lists.items()}
     asked.unpersist()
     metrics = {model: accuracy(ranks_T, users_T, ks) for model, ranks_T in ranks.items()}
-    comparisons = {
-        (model, metric): compare(gains(ranks_T, metric), gains(ranks[against], metric), users_T, seed)
-        for model, ranks_T in ranks.items()
-        if model != against
-        for metric in (f"{name}@{k}" for name in ("hr", "ndcg") for k in ks)
-    }
-    return Evaluation(metrics, comparisons)
+    compared = [(model, f"{name}@{k}") for model in ranks if model != against for name in ("hr", "ndcg") for k in ks]
+    pairs = [(gains(ranks[model], metric), gains(ranks[against], metric)) for model, metric in compared]
+    found = compare_all(pairs, users_T, seed)
+    return Evaluation(metrics, dict(zip(compared, found, strict=True)))
 
 
 def _ranks(asked: DataFrame, lists: DataFrame) -> NDArray[np.int64]:

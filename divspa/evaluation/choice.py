@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from divspa.evaluation.statistics import COMPARED, compare, holm, verdict
+from divspa.evaluation.statistics import COMPARED, compare_all, holm, verdict
 from divspa.gains import gains
 from divspa.models.checkpoint import DIVSPA
 from divspa.publishing.channels import Channel
@@ -69,12 +69,11 @@ def confirmed(choice: Choice, answers: Mapping[str, Answers], k: int, seed: int)
     if chosen == incumbent:
         return chosen, "best on held-out clicks"
     ours, theirs = answers[chosen.name], answers[incumbent.name]
-    found = {
-        metric: compare(gains(ours.rank_T, metric), gains(theirs.rank_T, metric), ours.user_T, seed)
-        for metric in (f"{kind}@{k}" for kind in COMPARED)
-    }
-    corrected = holm([comparison.p_t for comparison in found.values()])
-    for (metric, it), p_holm in zip(found.items(), corrected, strict=True):
+    metrics = [f"{kind}@{k}" for kind in COMPARED]
+    pairs = [(gains(ours.rank_T, metric), gains(theirs.rank_T, metric)) for metric in metrics]
+    found = compare_all(pairs, ours.user_T, seed)
+    corrected = holm([comparison.p_t for comparison in found])
+    for metric, it, p_holm in zip(metrics, found, corrected, strict=True):
         if verdict(it.value - it.against, p_holm) == "worse":
             told = f"{100 * it.relative:+.1f} % {metric} on the test period (p {p_holm:.2g})"
             return incumbent, f"{chosen.name} was best on held-out clicks, but is worse: {told}"

@@ -11,7 +11,7 @@ from divspa.config import Config
 from divspa.evaluation.facts import gather_facts
 from divspa.evaluation.publication import choose_channel, decide, last_published, require_no_drop
 from divspa.evaluation.report import ModelResult, Rows, write_report
-from divspa.evaluation.statistics import COMPARED, Comparison, compare, holm, verdict
+from divspa.evaluation.statistics import COMPARED, compare_all, holm, verdict
 from divspa.evaluation.test_set import Ranking, TestSet
 from divspa.gains import gains
 from divspa.lake.tables import Lake
@@ -92,16 +92,17 @@ def compare_rankings(rankings: list[Ranking], config: Config) -> Iterator[tuple]
 
     Each model is compared with the one before it, popularity first, and what is fused with the base.
     """
-    found: list[tuple[str, str, str, Comparison]] = []
     models, together = ([each for each in rankings if ("+" in each.model) == is_fused] for is_fused in (False, True))
-    for against, ours in [*pairwise(models), *((models[1], each) for each in together)]:
-        for kind in COMPARED:
-            for k in config.evaluation.ks:
-                metric = f"{kind}@{k}"
-                ours_T, theirs_T = (gains(ranking.rank_T, metric) for ranking in (ours, against))
-                comparison = compare(ours_T, theirs_T, ours.user_key_T, config.seed)
-                found.append((ours.model, against.model, metric, comparison))
-    corrected = holm([comparison.p_t for *_, comparison in found])
-    for (model, against, metric, it), p_holm in zip(found, corrected, strict=True):
+    metrics = [f"{kind}@{k}" for kind in COMPARED for k in config.evaluation.ks]
+    asked = [
+        (ours, against, metric)
+        for against, ours in [*pairwise(models), *((models[1], each) for each in together)]
+        for metric in metrics
+    ]
+    of_each = {(each.model, metric): gains(each.rank_T, metric) for each in rankings for metric in metrics}
+    pairs = [(of_each[ours.model, metric], of_each[against.model, metric]) for ours, against, metric in asked]
+    found = compare_all(pairs, rankings[0].user_key_T, config.seed)
+    corrected = holm([comparison.p_t for comparison in found])
+    for (ours, against, metric), it, p_holm in zip(asked, found, corrected, strict=True):
         figures = it.value, it.against, it.relative, it.low, it.high, it.p_t, it.p_permutation, p_holm
-        yield model, against, metric, *figures, verdict(it.value - it.against, p_holm)
+        yield ours.model, against.model, metric, *figures, verdict(it.value - it.against, p_holm)

@@ -1,12 +1,15 @@
 """Intervals and tests against scipy, by hand, and against their promises on simulated data."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from divspa.evaluation.statistics import compare, holm, verdict
+from divspa.evaluation import statistics
+from divspa.evaluation.statistics import compare, compare_all, holm, verdict
 from divspa.gains import gains
 
 
@@ -41,6 +44,30 @@ def test_a_true_difference_is_found() -> None:
     found = compare(base + 0.05 + rng.normal(0, 0.1, 2000), base, np.arange(2000) // 4, seed=0)
     assert found.p_t < 1e-4 and found.p_permutation < 1e-3 and found.low > 0
     assert found.relative == pytest.approx(0.1, rel=0.2)
+
+
+def test_of_very_many_users_groups_are_drawn_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    base, user = rng.random(30_000), np.arange(30_000) // 3
+    ours = base + rng.normal(0.004, 0.3, 30_000)
+    alone = compare(ours, base, user, seed=0)
+    monkeypatch.setattr(statistics, "MOST_UNITS", 500)
+    grouped = compare(ours, base, user, seed=0)
+    assert (grouped.p_t, grouped.value, grouped.against) == (alone.p_t, alone.value, alone.against)
+    assert grouped.low == pytest.approx(alone.low, abs=0.1 * (alone.high - alone.low))
+    assert grouped.high == pytest.approx(alone.high, abs=0.1 * (alone.high - alone.low))
+    assert grouped.p_permutation == pytest.approx(alone.p_permutation, abs=0.03)
+    assert 0.01 < alone.p_t < 0.99, "a case that could differ"
+
+
+def test_pairs_that_are_compared_together_have_the_figures_of_each_alone() -> None:
+    rng = np.random.default_rng(9)
+    first, second, third, user = *rng.random((3, 400)), rng.integers(0, 50, 400)
+    pairs = [(second, first), (third, first), (third, second)]
+    together = compare_all(pairs, user, seed=4)
+    for (ours, theirs), found in zip(pairs, together, strict=True):
+        assert astuple(found) == pytest.approx(astuple(compare(ours, theirs, user, seed=4)), rel=1e-12)
+    assert compare_all([], user, seed=4) == []
 
 
 def test_one_user_or_equal_models_prove_nothing() -> None:
