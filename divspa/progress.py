@@ -78,9 +78,10 @@ def step(description: str, total: int | None = None, tracker: Tracker | None = N
     """Show one piece of work while it runs.
 
     Yields `advance(amount, note)`. With a `total` the bar shows the rate and the time that is left; with Spark's
-    `tracker` it shows the partitions of the stages that run, outside a terminal as a line now and then.
+    `tracker` it shows the partitions of the stages that run. Outside a terminal both are a line now and then.
     """
-    started = time.perf_counter()
+    started = printed = time.perf_counter()
+    done = 0
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn()]
     if total is not None:
         columns.append(TimeRemainingColumn())
@@ -88,11 +89,23 @@ def step(description: str, total: int | None = None, tracker: Tracker | None = N
         task = bar.add_task(description, total=total, note="")
 
         def advance(amount: int = 1, note: str = "") -> None:
+            nonlocal done, printed
             bar.update(task, advance=amount, note=note)
+            done, now = done + amount, time.perf_counter()
+            if total and not console.is_terminal and now - printed >= LINE_EVERY:
+                far = how_far(done, total, now - started)
+                console.print(f"{description}: {far}" + (f", {note}" if note else ""), highlight=False, soft_wrap=True)
+                printed = now
 
         with _watched(tracker, lambda line: bar.update(task, note=line), description):
             yield advance
     console.print(f"{description}: {time.perf_counter() - started:.1f} s", highlight=False)
+
+
+def how_far(done: int, total: int, seconds: float) -> str:
+    """The share of work that is done, its rate, and the time that is left if all of it has to be done."""
+    rate = done / seconds
+    return f"{done / total:.0%}, {rate:,.0f}/s, at most {max(total - done, 0) / rate:.0f} s left"
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Spark's running stages as one line: partitions done, rate and time left."""
 
 import io
+import re
 import time
 from types import SimpleNamespace
 
@@ -51,3 +52,14 @@ def test_a_step_prints_lines_where_there_is_no_terminal(monkeypatch: pytest.Monk
     lines = out.getvalue().splitlines()
     assert set(lines[:-1]) == {"augment: 3/9 partitions"}
     assert lines[-1].startswith("augment: 0.")
+
+
+def test_work_of_a_known_size_says_how_far_it_is_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(progress, "console", Console(file=out, width=20))
+    monkeypatch.setattr(progress, "LINE_EVERY", 0.0)
+    with step("training divspa", total=2000) as advance:
+        time.sleep(0.01)
+        advance(500, "epoch 1, loss 2.000")
+    line = out.getvalue().splitlines()[0]
+    assert re.fullmatch(r"training divspa: 25%, [\d,]+/s, at most \d+ s left, epoch 1, loss 2\.000", line), line
