@@ -58,6 +58,8 @@ from divspa.sources.files import Files
 
 # Lengths of histories, and from how many clicks of half of the users on the long one is chosen.
 SHORT, USUAL, LONG, MANY_CLICKS = 10, 50, 200, 150
+# What has left the vocabulary is counted once more beside the day before, and no more.
+STAYS = "index IS NOT NULL"
 ABOUT_CLICKS = ("cutoff", "first_click", "train_clicks", "test_clicks", "train_instants", "last_trained")
 
 
@@ -80,13 +82,15 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         by_time = config.split.by != "last" and config.clicks.has_times
         held_out = HeldOutUsers.of(people, span, config.split.validation_events, by_time=by_time)
         earlier = earlier_vocabulary(lake, ds)
-        catalogue = held(till_written, item_catalogue(clicks, earlier, config, ds))
+        counted = held(till_written, item_catalogue(clicks, earlier, config, ds))
+        catalogue = counted.where(STAYS)
         tables = {side: _read_attributes(till_written, lake, config, side, ds) for side in ("items", "users")}
         items = item_attributes(tables["items"], catalogue, span.cutoff)
         users = attribute_versions(tables["users"], people)
         matched = matched_shares(items, users, tables)
         bounds, fields = field_vocabulary(config, users, items, earlier, ds)
-        values = held(to_the_end, catalogue.drop("train_clicks").unionByName(fields))
+        counted = held(to_the_end, counted.drop("train_clicks").unionByName(fields))
+        values = counted.where(STAYS)
         users = users.drop(*ABOUT_CLICKS)
         items = held(till_written, encode(items, config.item_fields, values, bounds, "item_features"))
         users = held(till_written, encode(users, config.user_columns, values, bounds, "user_features"))
@@ -95,7 +99,7 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
             *file_figures({"": files} | {side: table.files for side, table in tables.items() if table}),
             *attribute_figures(tables),
             *matched,
-            *vocabulary_figures(values, config.features.gates.compare_from),
+            *vocabulary_figures(counted, config.features.gates.compare_from),
             *unknown_rates(items, "item_features", config.item_fields),
             *unknown_rates(newest_features(users), "user_features", config.user_columns),
         ]

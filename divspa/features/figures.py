@@ -122,13 +122,15 @@ def unknown_rates(encoded: DataFrame, column: str, fields: tuple[ColumnField, ..
 
 
 def vocabulary_figures(vocabulary: DataFrame, compare_from: int) -> list[Figure]:
-    """Size, growth, drift and collisions of every field; `vocabulary` holds the counts of the day before too."""
-    by_rank = Window.partitionBy("field").orderBy(F.desc_nulls_last("previous_count"), "index")
+    """Size, growth, drift and collisions of every field; `vocabulary` holds the counts of the day before too, and what
+    has left it since, without an index.
+    """
+    by_rank = Window.partitionBy("field").orderBy(F.desc_nulls_last("previous_count"), "index", "value")
     ranked = vocabulary.withColumn("group", F.least(F.row_number().over(by_rank), F.lit(FREQUENT + 1)))
     groups = ranked.groupBy("field", "group").agg(
         F.sum("count").alias("count"),
         F.coalesce(F.sum("previous_count"), F.lit(0)).alias("previous"),
-        F.count("*").alias("values"),
+        F.count("index").alias("values"),
         F.count("previous_count").alias("old_values"),
         F.sum("distinct").alias("distinct"),
         F.sum(F.when(F.col("distinct") > 1, F.col("distinct"))).alias("collided"),

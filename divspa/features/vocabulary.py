@@ -86,8 +86,8 @@ def index_values(counts: DataFrame, previous: DataFrame | None, ds: date, *, let
     """Give every (field, value) its index: the one it had, or the next free one, most frequent first.
 
     One row a field and value of this day or an earlier one, which is counted 0 times where this one lacks it; with
-    `let_go` it leaves instead, and its place is the first to be free. `previous` is the vocabulary of the day before.
-    Adds `since`, the day from which on the index means this value, and `previous_count`, null for a new value.
+    `let_go` its index is null then, and its place is the first to be free. `previous` is the vocabulary of the day
+    before. Adds `since`, the day from which on the index means this value, and `previous_count`, null for a new value.
     """
     told = ["count", *(name for name in counts.columns if name not in ("field", "value", "count"))]
     if previous is None:
@@ -96,17 +96,19 @@ def index_values(counts: DataFrame, previous: DataFrame | None, ds: date, *, let
     else:
         # A lake made before places could be used again does not hold `since`: there none were.
         since = F.col("since") if "since" in previous.columns else F.lit(None).cast("date")
-        past = previous.select("field", "value", "index", since.alias("since"), F.col("count").alias("previous_count"))
-        known = counts.join(past, ["field", "value"], "left" if let_go else "full_outer").fillna(0, told)
+        had = since.alias("since"), F.col("count").alias("previous_count")
+        known = counts.join(previous.select("field", "value", "index", *had), ["field", "value"], "full_outer")
+    gone = F.col("count").isNull() & F.lit(let_go)
+    known = known.withColumns({"gone": gone, "index": F.when(~gone, F.col("index"))}).fillna(0, told)
     by_field = Window.partitionBy("field")
-    newest_last = by_field.orderBy(F.col("index").isNotNull(), F.desc("count"), "value")
-    places = {"nth": F.row_number().over(newest_last), "last": F.max("index").over(by_field)}
+    new_first = by_field.orderBy("gone", F.col("index").isNotNull(), F.desc("count"), "value")
+    places = {"nth": F.row_number().over(new_first), "last": F.max("index").over(by_field)}
     known = known.withColumns(places | {"taken": F.count("index").over(by_field)})
     fresh = F.coalesce("last", F.lit(FIRST_INDEX - 1)) + F.col("nth")
     if previous is not None and let_go:
         known = known.join(_free_places(known), ["field", "nth"], "left")
         fresh = F.coalesce("free", F.col("nth") + FIRST_INDEX - 1 + F.col("taken"))
-    index = F.coalesce("index", fresh).cast("int").alias("index")
+    index = F.when(~F.col("gone"), F.coalesce("index", fresh)).cast("int").alias("index")
     since = F.when(F.col("index").isNull(), F.lit(ds)).otherwise(F.col("since")).alias("since")
     return known.select("field", "value", index, *told, since, "previous_count")
 

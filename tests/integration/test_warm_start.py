@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from pyspark.sql import functions as F
 
@@ -14,7 +15,7 @@ from divspa.config import Config
 from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
-from divspa.schemas import EXAMPLES, ITEM_EMBEDDINGS, TRAINING_RUNS, VOCABULARY
+from divspa.schemas import EXAMPLES, FEATURE_GATES, ITEM_EMBEDDINGS, TRAINING_RUNS, VOCABULARY
 from divspa.training.stages import train_base
 
 FIRST = date(2024, 1, 5)
@@ -40,11 +41,12 @@ def test_a_warm_start_keeps_known_rows_while_the_vocabulary_grows(lake: Lake, tm
 
 
 def test_what_nobody_clicked_within_the_window_leaves_and_its_place_is_anew(lake: Lake, tmp_path: Path) -> None:
-    config = configuration(tmp_path, features={"window_days": 3})
+    gates = {"compare_from": 1} | dict.fromkeys(("max_drift", "max_user_share", "max_item_share"))
+    config = configuration(tmp_path, features={"window_days": 3, "gates": gates})
     days, places, tables = [FIRST + timedelta(days=n) for n in range(3)], [], []
     for day in days:
         build_features(lake, config, day)
-        train_base(lake, config, day)
+        train_base(lake, config.model_copy(update={"seed": day.day}), day)  # so that fresh rows are new ones
         model = Checkpoint.load(checkpoint_folder(lake.root, day, "youtube_dnn")).restore()
         tables.append(model.items.weight.detach())
         places.append(item_places(lake, day))
@@ -59,6 +61,11 @@ def test_what_nobody_clicked_within_the_window_leaves_and_its_place_is_anew(lake
         reused = [index for index in reused if index < len(yesterday)]
         assert reused and torch.allclose(today[kept], yesterday[kept], atol=1e-4)
         assert (today[reused] - yesterday[reused]).abs().amax(1).min() > 1e-3, "a new item begins as another one"
+    for day, before, own in zip(days[1:], places, places[1:], strict=False):
+        found = dict(lake.read_day(FEATURE_GATES, day).where("field = 'item_id'").select("figure", "value").collect())
+        assert found["vocabulary_size"] == len(own)
+        assert found["vocabulary_growth"] == pytest.approx(len(own) / len(before) - 1)
+        assert found["drift"] > 0.5, "what has left is part of it"
     assert max(places[-1].values()) < 2 + max(map(len, places)), "no place is added while one is free"
     assert {day for (day,) in lake.read_day(VOCABULARY, days[-1]).select("since").distinct().collect()} == {*days}
 
