@@ -4,7 +4,7 @@ from divspa.schemas.contract import DS, ITEM_INDEX, MODEL, MODEL_VERSION, USER_K
 
 EVENT_RANKS = Table(
     name="event_ranks",
-    grain="One row a model and test event",
+    grain="One row a model and test event, of at most about evaluation.users users",
     written_by="evaluate",
     read_for="to slice and test the evaluation in another way than `metrics` does",
     columns=(

@@ -15,7 +15,10 @@ def show_summary(summary: dict[str, Any], config: Config) -> None:
     if summary["models"]:
         show_models(summary["models"], summary["comparisons"], config)
     if told := summary["published"]:
-        console.print(f"Published: {told['channel']}, {told['why']}", soft_wrap=True, highlight=False)
+        rows = (row for row in summary["comparisons"] if row["model"] == told["channel"])
+        found = next(row for row in rows if row["metric"] == f"hr@{config.evaluation.ks[0]}")
+        gain = f"{found['relative']:+.1%} {found['metric']} against {told['against']} ({found['verdict']})"
+        console.print(f"Published: {told['channel']}, {gain}: {told['why']}", soft_wrap=True, highlight=False)
     report = f"   report: {summary['report']}" if summary["report"] else ""
     console.print(f"Delta tables: {summary['lake']}{report}", soft_wrap=True, highlight=False, markup=False)
     table = f"{summary['lake']}/{_read_first(list(summary['stages']))}"

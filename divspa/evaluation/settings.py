@@ -27,11 +27,14 @@ class Report(Section):
 class Evaluation(Section):
     """What is measured on the part of the log after the cutoff; diversity on the lists of so many users (Table 5).
 
-    With `events` only clicks of these kinds are test events, and held out for early stopping.
+    Of more than `users` users with test events so many are drawn by a hash of their key, mostly the same ones every
+    day, and their events alone are ranked: the whole catalogue for each of millions would take hours. With `events`
+    only clicks of these kinds are test events, and held out for early stopping.
     """
 
     ks: Lengths = (50, 100, 200)
     diversity_ks: Lengths = (100, 500, 1000)
+    users: Annotated[int, Field(ge=1)] | None = 100_000
     diversity_users: Annotated[int, Field(ge=1)] = 10_000
     drop_seen: bool = True
     events: tuple[str, ...] = ()

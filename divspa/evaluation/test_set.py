@@ -34,6 +34,7 @@ from divspa.schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHB
 from divspa.schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
+HASHES = 1 << 30
 RANKED = "user_key bigint, train_items int, asked array<int>, ranks array<int>, top array<int>"
 POPULARITY, RANDOM = "popularity", "random"
 
@@ -81,16 +82,20 @@ class TestSet:
 
     @classmethod
     def of(cls, lake: Lake, config: Config, ds: date) -> "TestSet":
-        """Read the day's test split. Raises MissingTableError when there is none."""
+        """Read the day's test split, of about `evaluation.users` users. Raises MissingTableError when there is none."""
         evaluation, test = config.evaluation, lake.read_day(EXAMPLES, ds, split="test")
         if evaluation.drop_seen:
             test = test.where("NOT seen")
         if evaluation.events:
             test = test.where(F.col("event").isin(*evaluation.events))
-        if test.isEmpty():
+        users = test.select("user_key").distinct().count()
+        if not users:
             raise MissingTableError(
                 f"The table examples has no test events on {ds}", remedy="mend `split` in the configuration"
             )
+        if evaluation.users is not None and users > evaluation.users:
+            drawn = F.pmod(F.xxhash64("user_key", F.lit("test")), F.lit(HASHES))
+            test = test.where(drawn < round(HASHES * evaluation.users / users))
         asked = test.groupBy("user_key").agg(F.array_sort(F.collect_list("item_index")).alias("asked"))
         had = lake.read_day(USER_FEATURES, ds, as_of="cutoff").select(
             "user_key", "clicked", F.col("clicked").alias("had"), F.size("clicked").alias("train_items")

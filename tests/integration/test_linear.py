@@ -128,6 +128,18 @@ def test_ways_offer_what_the_table_says_and_a_control_what_is_as_popular(world: 
     assert added.group_by("example_id").agg(pl.sum("sampled_weights"))["sampled_weights"].to_numpy() == pytest.approx(1)
 
 
+def test_of_many_users_some_are_drawn_with_all_their_events(world: Lake) -> None:
+    whole, part = (TestSet.of(world, config(evaluation={"users": users}), DAY) for users in (None, 30))
+    everyone, drawn = (test.rank(Channel((LINEAR,))) for test in (whole, part))
+    users = np.unique(drawn.user_key_T)
+    assert 15 < len(users) < 45 and len(np.unique(everyone.user_key_T)) > 60
+    kept_T = np.isin(everyone.user_key_T, users)
+    assert everyone.item_index_T[kept_T].tolist() == drawn.item_index_T.tolist()
+    assert everyone.rank_T[kept_T].tolist() == drawn.rank_T.tolist()
+    whole.close()
+    part.close()
+
+
 def test_it_is_ranked_like_a_model_and_recommends_the_same_lists(world: Lake) -> None:
     test = TestSet.of(world, config(), DAY)
     ranking = test.rank(Channel((LINEAR,)))
