@@ -25,8 +25,8 @@ import polars as pl
 import yaml
 
 from divspa.evaluation.plots import lines
+from tests.faults.killed_runs import DIVSPA, rows_of
 
-DIVSPA = str(Path(sys.executable).with_name("divspa"))
 FIRST = date(2024, 1, 1)
 # An item is in the shop for so many days, then there is another in its place; so is the value of its field `season`.
 LIFE, SEASON = 8, 4
@@ -41,9 +41,6 @@ SETTINGS: dict[str, Any] = {
     "maintain": {"keep_days": KEPT, "pinned_days": 2, "vacuum_hours": 0},
     "spark": {"master": "local[2]", "partitions": 2, "driver_memory": "1g"},
 }
-# What tells of a run and not of its result.
-OF_THE_RUN = ("model_version", "settings_hash", "source_versions", "settings", "versions", "seconds", "resumed")
-LOGS = ("job_runs", "published")
 GROWTH = 1.25
 
 
@@ -112,16 +109,6 @@ def look(lake: Path, ds: date, said: str) -> dict[str, Any]:
         "last_index": item["index"].max(),
         "hr@50": dict(metrics.select("model", pl.col("value").round(4)).iter_rows()),
     }
-
-
-def rows_of(lake: Path, ds: date) -> dict[str, list[str]]:
-    """Every table's rows of a day."""
-    found = {}
-    for path in sorted(log.parent for log in lake.glob("*/_delta_log")):
-        if path.name not in LOGS:
-            rows = table(lake, path.name, ds).drop(OF_THE_RUN, strict=False)
-            found[path.name] = sorted(map(repr, rows.select(sorted(rows.columns)).rows()))
-    return found
 
 
 def written(config: dict[str, Any], lake: Path) -> str:

@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 SECRET = "testing-secret-that-is-nowhere-else"
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+FAULTS = ("late", "503", "hangs up before", "hangs up after")
 
 
 class Faltering:
@@ -29,9 +30,8 @@ class Faltering:
         self.counts: Counter[str] = Counter()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        faults = ("late", "503", "hangs up before", "hangs up after")
         with self.lock:
-            fault = self.dice.choice(faults) if self.dice.random() < self.share else "none"
+            fault = self.dice.choice(FAULTS) if self.dice.random() < self.share else "none"
             self.counts[fault] += 1
         if fault == "late":
             time.sleep(self.seconds)

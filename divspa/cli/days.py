@@ -148,9 +148,9 @@ def run_days(config: Config, days: date | list[date], first: str | None, last: s
                 summary["chosen"] = with_choice(lake, settings, ds).divspa.model_dump(include=set(CHOSEN))
             if {"evaluate", "publish"} & {*chosen}:
                 judged = {"comparisons": comparisons_of(lake, ds), "channels": channels_of(lake, ds)}
-                summary["published"] = published_of(lake, ds, **judged)
+                summary |= {"published": published_of(lake, ds, **judged), **judged}
                 if "evaluate" in chosen:
-                    summary |= {"report": report_path(lake, ds), "models": models_of(lake, ds), **judged}
+                    summary |= {"report": report_path(lake, ds), "models": models_of(lake, ds)}
         summary["seconds"] = round(time.perf_counter() - started, 2)
         if as_json:
             write(json.dumps(summary))

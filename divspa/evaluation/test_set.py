@@ -27,6 +27,7 @@ from divspa.evaluation.ranking import rank_users
 from divspa.evaluation.scorers import ByFusion, ByVectors, ByWeights, Scorer
 from divspa.features.settings import places
 from divspa.lake.tables import Lake
+from divspa.lake.training_split import drawn_users
 from divspa.linear.recommend import Weights
 from divspa.linear.train import LINEAR
 from divspa.publishing.channels import Channel
@@ -34,7 +35,6 @@ from divspa.schemas import EXAMPLES, ITEM_EMBEDDINGS, ITEM_FEATURES, ITEM_NEIGHB
 from divspa.schemas.vocabulary import FIRST_INDEX
 
 SCORES_AT_ONCE = 16_000_000
-HASHES = 1 << 30
 RANKED = "user_key bigint, train_items int, asked array<int>, ranks array<int>, top array<int>"
 POPULARITY, RANDOM = "popularity", "random"
 
@@ -94,8 +94,7 @@ class TestSet:
                 f"The table examples has no test events on {ds}", remedy="mend `split` in the configuration"
             )
         if evaluation.users is not None and users > evaluation.users:
-            drawn = F.pmod(F.xxhash64("user_key", F.lit("test")), F.lit(HASHES))
-            test = test.where(drawn < round(HASHES * evaluation.users / users))
+            test = test.where(drawn_users("test", evaluation.users / users))
         asked = test.groupBy("user_key").agg(F.array_sort(F.collect_list("item_index")).alias("asked"))
         had = lake.read_day(USER_FEATURES, ds, as_of="cutoff").select(
             "user_key", "clicked", F.col("clicked").alias("had"), F.size("clicked").alias("train_items")

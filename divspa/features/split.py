@@ -8,11 +8,11 @@ from pyspark.sql import functions as F
 
 from divspa.errors import InputError
 from divspa.features.settings import Split
+from divspa.lake.training_split import drawn_users
 
 TRAINED_FOR_EACH_HELD_OUT = 20
 # Of the users who came last, and never of less than their newest half, at most this share is held out.
 MOST_HELD_OUT = 0.5
-HASHES = 1 << 20
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
@@ -112,7 +112,7 @@ class HeldOutUsers:
 
     def chosen(self) -> Column:
         """Whether the rows of a user's last instant, at `clicked_at`, are held out: by a hash of user_key."""
-        chosen = F.pmod(F.xxhash64("user_key", F.lit("valid")), F.lit(HASHES)) < self.share * HASHES
+        chosen = drawn_users("valid", self.share)
         return chosen if self.since is None else chosen & (F.col("clicked_at") >= F.lit(self.since))
 
 

@@ -94,10 +94,8 @@ def index_values(counts: DataFrame, previous: DataFrame | None, ds: date, *, let
         empty = {"index": "int", "since": "date", "previous_count": "bigint"}
         known = counts.withColumns({name: F.lit(None).cast(kind) for name, kind in empty.items()})
     else:
-        # A lake made before places could be used again does not hold `since`: there none were.
-        since = F.col("since") if "since" in previous.columns else F.lit(None).cast("date")
-        had = since.alias("since"), F.col("count").alias("previous_count")
-        known = counts.join(previous.select("field", "value", "index", *had), ["field", "value"], "full_outer")
+        past = previous.select("field", "value", "index", "since", F.col("count").alias("previous_count"))
+        known = counts.join(past, ["field", "value"], "full_outer")
     gone = F.col("count").isNull() & F.lit(let_go)
     known = known.withColumns({"gone": gone, "index": F.when(~gone, F.col("index"))}).fillna(0, told)
     by_field = Window.partitionBy("field")

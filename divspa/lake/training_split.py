@@ -13,6 +13,11 @@ from divspa.features.settings import ClickLog
 PARTS = 1 << 20
 
 
+def drawn_users(salt: str, share: float) -> Column:
+    """Whether `user_key` is among this share of all, drawn by a hash: mostly the same ones while the share changes."""
+    return F.pmod(F.xxhash64("user_key", F.lit(salt)), F.lit(PARTS)) < share * PARTS
+
+
 def trained_clicks(users: DataFrame, examples: DataFrame) -> DataFrame:
     """user_key and clicked, less the split `valid`: nothing may learn from these, and none is known to the user yet.
 

@@ -142,10 +142,8 @@ def _start(lake: Lake, config: Config, ds: date, name: str) -> tuple[str | None,
 
 def given_since(lake: Lake, ds: date, earlier: date) -> dict[str, torch.Tensor]:
     """The indices that mean something else than on an earlier day, or are new, by field."""
-    rows = lake.read_day(VOCABULARY, ds)
-    if "since" not in rows.columns:
-        return {}
-    found = rows.where(F.col("since") > F.lit(earlier)).select("field", "index").toArrow()
+    rows = lake.read_day(VOCABULARY, ds).where(F.col("since") > F.lit(earlier))
+    found = rows.select("field", "index").toArrow()
     names, index = found["field"].to_numpy(), torch.from_numpy(found["index"].to_numpy().copy())
     return {str(name): index[torch.from_numpy(names == name)] for name in np.unique(names)}
 

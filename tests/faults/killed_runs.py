@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 import polars as pl
@@ -31,15 +32,21 @@ GONE_WITHIN = 20.0
 
 def digests(lake: Path) -> dict[str, str]:
     """What a lake holds: each table as a set of rows, checkpoints and the served index as bytes."""
-    found = {}
-    for table in sorted(path.parent for path in lake.glob("*/_delta_log")):
-        if table.name not in LOGS:
-            rows = pl.read_delta(str(table)).drop(OF_THE_RUN, strict=False)
-            text = "\n".join(sorted(map(repr, rows.select(sorted(rows.columns)).rows())))
-            found[table.name] = hashlib.sha256(text.encode()).hexdigest()
+    found = {name: hashlib.sha256("\n".join(rows).encode()).hexdigest() for name, rows in rows_of(lake).items()}
     for pattern in ("checkpoints/**/model.safetensors", "serving/**/items.faiss"):
         for file in sorted(lake.glob(pattern)):
             found[str(file.relative_to(lake))] = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found
+
+
+def rows_of(lake: Path, ds: date | None = None) -> dict[str, list[str]]:
+    """The rows of each table but logs, or those of a day, in order, without what tells of the run."""
+    found = {}
+    for table in sorted(path.parent for path in lake.glob("*/_delta_log")):
+        if table.name not in LOGS:
+            rows = pl.read_delta(str(table)).filter(True if ds is None else pl.col("ds") == ds)
+            rows = rows.drop(OF_THE_RUN, strict=False)
+            found[table.name] = sorted(map(repr, rows.select(sorted(rows.columns)).rows()))
     return found
 
 
@@ -129,8 +136,7 @@ class Driver:
         """
         while self.process.poll() is None:
             now = self.look()
-            beyond = now != STARTED and (stage == STARTED or now == "ended" or STAGES.index(now) > STAGES.index(stage))
-            if beyond or (now == stage and time.monotonic() - self.since >= share * self.lane.seconds.get(stage, 10.0)):
+            if is_beyond(now, stage) or (now == stage and self._is_so_far(share)):
                 family = below(self.process.pid)
                 self.process.send_signal(signal.SIGKILL)
                 return family
@@ -141,15 +147,19 @@ class Driver:
         """Kill a Python worker of the run, as the system does when memory is short, once it is so far and has one."""
         while self.process.poll() is None:
             now = self.look()
-            if now == "ended" or (now != STARTED and STAGES.index(now) > STAGES.index(stage)):
+            if is_beyond(now, stage):
                 return False
-            if now == stage and time.monotonic() - self.since >= share * self.lane.seconds.get(stage, 10.0):
+            if now == stage and self._is_so_far(share):
                 workers = [pid for pid in below(self.process.pid) if is_worker(pid)]
                 if workers:
                     os.kill(self.lane.dice.choice(sorted(workers)), signal.SIGKILL)
                     return True
             time.sleep(0.02)
         return False
+
+    def _is_so_far(self, share: float) -> bool:
+        """Whether the stage at hand has run for this share of what it last took."""
+        return time.monotonic() - self.since >= share * self.lane.seconds.get(self.now, 10.0)
 
     def orphans(self, family: set[int]) -> set[int]:
         """Those of a killed driver's processes that outlive it; they are ended here."""
@@ -158,6 +168,11 @@ class Driver:
         for pid in alive:
             os.kill(pid, signal.SIGKILL)
         return alive
+
+
+def is_beyond(now: str, stage: str) -> bool:
+    """Whether a run whose stage is `now` has left another stage, or its start, behind."""
+    return now != STARTED and (stage == STARTED or now == "ended" or STAGES.index(now) > STAGES.index(stage))
 
 
 def is_worker(process: int) -> bool:
