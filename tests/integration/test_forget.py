@@ -53,7 +53,7 @@ def held(lake: Lake) -> Lake:
     values = {"user_key": F.xxhash64("user_id"), "vector": F.array(F.lit(1.0).cast("float"))}
     values |= {"as_of": F.lit("cutoff"), "model_version": F.lit("v")}
     lake.replace_day(USER_EMBEDDINGS, keyed.withColumns(values), DAY, model="youtube_dnn")
-    lake.replace_day_with(VOCABULARY, [("user_id", PERSON, 2, 1), ("user_id", OTHER, 3, 1)], DAY)
+    lake.replace_day_with(VOCABULARY, [("user_id", PERSON, 2, 1, None), ("user_id", OTHER, 3, 1, None)], DAY)
     row = json.dumps({"u": PERSON, "i": ""}, separators=(",", ":"))
     lake.replace_day_with(CLICKS_QUARANTINE, [("no item", row, 1), ("no item", '{"u":"zoe"}', 1)], DAY)
     report = Path(lake.root) / "reports" / f"ds={DAY}" / "report.html"
