@@ -79,6 +79,10 @@ def with_plain_errors(application: typer.Typer) -> None:
     except Exception as error:
         if debug:
             raise
+        # Not at the top: it loads Spark, which most commands, and all that are mistyped, do without.
+        from divspa.lake.damage import as_damage
+
+        error = as_damage(error) or error
         # The message may hold anything, also what rich would take for markup.
         console.print("[bold red]Error:[/]", end=" ")
         console.print(one_line(error), highlight=False, soft_wrap=True, markup=False)

@@ -26,22 +26,28 @@ def damage_named(table: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except DivSPAError:
-        raise
     except Exception as error:
-        if (said := full_disk(error)) is not None:
-            remedy = "make room on the disk of the lake and of temporary files (TMPDIR), and run it again: it goes on"
-            raise SetupError("A disk is full", found=said, remedy=remedy) from error
-        if isinstance(error, SPARK_ERRORS) and WORKER_DIED in str(error):
-            remedy = (
-                "mostly the system ended it for want of memory: leave Java less (`spark.driver_memory`), or make "
-                "smaller tasks (`spark.partitions`), and run it again: it goes on"
-            )
-            raise SetupError("A Python worker of Spark died", remedy=remedy) from error
-        damage = _damage(str(error), table) if isinstance(error, SPARK_ERRORS) else None
-        if damage is None:
+        if (damage := as_damage(error, table)) is None:
             raise
         raise damage from error
+
+
+def as_damage(error: Exception, table: str | None = None) -> DivSPAError | None:
+    """What `damage_named` raises in place of an error; None when it leaves the error as it is."""
+    if isinstance(error, DivSPAError):
+        return None
+    if (said := full_disk(error)) is not None:
+        remedy = "make room on the disk of the lake and of temporary files (TMPDIR), and run it again: it goes on"
+        return SetupError("A disk is full", found=said, remedy=remedy)
+    if not isinstance(error, SPARK_ERRORS):
+        return None
+    if WORKER_DIED in str(error):
+        remedy = (
+            "mostly the system ended it for want of memory: leave Java less (`spark.driver_memory`), or make "
+            "smaller tasks (`spark.partitions`), and run it again: it goes on"
+        )
+        return SetupError("A Python worker of Spark died", remedy=remedy)
+    return _damage(str(error), table)
 
 
 def full_disk(error: BaseException) -> str | None:

@@ -12,10 +12,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.killed_runs import Lane, digests, left_behind
+from tests.faults.killed_runs import STARTED, Lane, digests, left_behind
 
-# The disk begins with so many parts of what the day needs, and grows by one after each failure.
-PARTS, MOST = 12, 60
+# The disk begins with so many parts of what the day needs, and grows by one after each failure; by some until Spark
+# has started, which takes room for its libraries.
+PARTS, MOST, UNTIL_STARTED = 24, 60, 6
 
 
 def mount(folder: Path, size: int, *options: str) -> None:
@@ -42,7 +43,7 @@ def main() -> int:
         if "A disk is full" not in said:
             unclear.append(f"{stage}: {said[-1500:]}")
         print(f"full in {stage} with {size >> 20} MB", file=sys.stderr, flush=True)
-        size += part
+        size += part * (UNTIL_STARTED if stage == STARTED else 1)
         mount(folder, size, "remount")
     ended = {
         "ended": not code,
