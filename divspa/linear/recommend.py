@@ -62,9 +62,11 @@ class Weights:
         """The k items of U users with the highest scores above 0 and these, without those `hidden`; ties by item.
 
         To `count` them, hidden items that score above the last of the k stay in the list. Where fewer than k are found,
-        the first of `popular_P` that are neither in the list nor hidden follow, with the score 0.
+        the first of `popular_P` (also items without a weight) that are neither in the list nor hidden follow,
+        with the score 0.
         """
-        scores, is_hidden_V = self.scores(clicked), np.zeros(self.rows_VV.shape[1], bool)
+        size = max(self.rows_VV.shape[1], 0 if popular_P is None else 1 + popular_P.max(initial=0))
+        scores, is_hidden_V = self.scores(clicked), np.zeros(size, bool)
         ids, values = [], []
         for user in range(len(clicked)):
             part = slice(scores.indptr[user], scores.indptr[user + 1])

@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 
@@ -39,12 +41,18 @@ def digests(lake: Path) -> dict[str, str]:
     return found
 
 
-def rows_of(lake: Path, ds: date | None = None) -> dict[str, list[str]]:
-    """The rows of each table but logs, or those of a day, in order, without what tells of the run."""
+def rows_of(
+    lake: Path, ds: date | None = None, versions: Mapping[str, int] = MappingProxyType({})
+) -> dict[str, list[str]]:
+    """The rows of each table but logs, or those of a day, in order, without what tells of the run.
+
+    Tables of which no version is given are read as they are now.
+    """
     found = {}
     for table in sorted(path.parent for path in lake.glob("*/_delta_log")):
         if table.name not in LOGS:
-            rows = pl.read_delta(str(table)).filter(True if ds is None else pl.col("ds") == ds)
+            rows = pl.read_delta(str(table), version=versions.get(table.name))
+            rows = rows.filter(True if ds is None else pl.col("ds") == ds)
             rows = rows.drop(OF_THE_RUN, strict=False)
             found[table.name] = sorted(map(repr, rows.select(sorted(rows.columns)).rows()))
     return found

@@ -149,7 +149,7 @@ def test_it_is_ranked_like_a_model_and_recommends_the_same_lists(world: Lake) ->
     # Items as popular stand in the order of the catalogue.
     popular = test.index_N[np.argsort(-test.popularity_N, kind="stable")].astype(np.int32)
     nobody = had.limit(1).withColumns({"id": F.lit(-1).cast("bigint"), "clicked": F.array().cast("array<int>")})
-    weights = Weights.read(world.read_day(ITEM_NEIGHBOURS, DAY), size=int(popular.max()) + 1)
+    weights = Weights.read(world.read_day(ITEM_NEIGHBOURS, DAY))
     found = recommend(had.unionByName(nobody), weights, 10, popular_P=popular).toPandas().set_index("id")
     assert found.loc[-1, "ids"].tolist() == popular[:10].tolist()
     for user in test.shown_S[:20]:

@@ -144,3 +144,20 @@ def test_lists_are_the_highest_sums_of_weights_without_what_was_clicked(seed: in
         last = ranked.index(expected[-1]) + 1 if len(expected) == k else len(ranked)
         part = slice(counted_ids.offsets_N1[user], counted_ids.offsets_N1[user + 1])
         assert counted_ids.values_M[part].tolist() == ranked[:last]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 16))
+def test_short_lists_are_filled_up_with_what_is_popular_also_items_without_a_weight(seed: int, k: int) -> None:
+    rng = np.random.default_rng(seed)
+    dense = np.where(rng.random((12, 12)) < 0.1, rng.integers(-2, 4, (12, 12)), 0).astype(np.float32)
+    weights, clicked = Weights(sparse.csr_array(dense)), lists_of_rows(rng.random((6, 15)) < 0.2)
+    popular_P = rng.permutation(15).astype(np.int32)
+    alone, _ = weights.best(clicked, clicked, k)
+    ids, scores = weights.best(clicked, clicked, k, popular_P=popular_P)
+    for user in range(6):
+        own, first = (each.values_M[each.offsets_N1[user] : each.offsets_N1[user + 1]] for each in (clicked, alone))
+        found = slice(ids.offsets_N1[user], ids.offsets_N1[user + 1])
+        more = [item for item in popular_P if item not in own and item not in first]
+        assert ids.values_M[found].tolist() == [*first, *more][:k]
+        assert (scores.values_M[found][len(first) :] == 0).all()
