@@ -115,6 +115,12 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _items_without_clicks_have_fields(self) -> "Config":
+        if self.features.item_min_count == 0 and not self.item_fields:
+            raise ValueError("`features.item_min_count: 0` places items by their fields, so it needs `items.fields`")
+        return self
+
+    @model_validator(mode="after")
     def _times_needed(self) -> "Config":
         dated = [side for side in ("users", "items") if (table := getattr(self, side)) and table.valid_from]
         needs = {"split.by: time": self.split.by == "time", "features.late_days": self.features.late_days > 0}

@@ -45,16 +45,18 @@ def read_inputs(lake: Lake, config: Config, ds: date, ways: Mapping[str, Way]) -
 
     items = read(ITEM_EMBEDDINGS, model=base)
     embedded = read(USER_EMBEDDINGS, model=base, as_of="cutoff")
-    examples = read(EXAMPLES)
+    examples, catalogue = read(EXAMPLES), read(ITEM_FEATURES)
+    # What nobody clicked is no positive of anybody: the base model only guesses it from its fields.
+    clicked_items = items.join(catalogue.where("popularity > 0"), "item_index", "left_semi")
     clicked, pairs = trained_clicks(read(USER_FEATURES, as_of="cutoff"), examples), examples.where("split = 'train'")
     if config.clicks.is_weighted:
         clicked = counted_clicks(clicked, pairs)
     return Inputs(
         items=items,
-        addable=allowed_items(items, config.divspa.allowed, config.items, ds, "divspa.allowed"),
+        addable=allowed_items(clicked_items, config.divspa.allowed, config.items, ds, "divspa.allowed"),
         users=embedded.select("user_key", "vector").join(clicked, "user_key"),
         pairs=pairs,
-        popularity=read(ITEM_FEATURES).select("item_index", "popularity"),
+        popularity=catalogue.select("item_index", "popularity"),
         tables={name: read(table) for name, table in of_ways.items()},
         model_version=one_model_version(items, embedded),
         versions=versions,

@@ -43,7 +43,7 @@ POPULARITY, RANDOM = "popularity", "random"
 class Ranking:
     """How a model answered T test events: arrays on the driver, 32 bytes an event, in one order for all models.
 
-    `rank_T` counts from 0, and is the size of the catalogue for an item outside it, whose popularity is 0;
+    `rank_T` counts from 0, and is the size of the catalogue for an item outside it;
     `train_items_T` is how many distinct items the user had. `lists_SK` holds the best catalogue rows of the users of
     TestSet.shown_S, which -1 pads.
     """
@@ -167,7 +167,8 @@ class TestSet:
         """
         rng, items = np.random.default_rng(seed), len(self.index_N)
         places_T = np.maximum(items - like.train_items_T, 1)
-        rank_T = np.where(like.popularity_T > 0, rng.integers(0, places_T), items).astype(np.int32)
+        known_T = np.isin(like.item_index_T, self.index_N)
+        rank_T = np.where(known_T, rng.integers(0, places_T), items).astype(np.int32)
         width = min(self.longest, items)
         lists_SK = np.array([rng.choice(items, width, replace=False) for _ in self.shown_S], np.int32)
         return replace(like, model=RANDOM, rank_T=rank_T, lists_SK=lists_SK)

@@ -41,6 +41,11 @@ class AttributeTable:
         fields = [F.col("values").getField(f"f{n}").alias(field.name) for n, field in enumerate(self.fields)]
         return self.gathered.where("reason IS NULL").select(*key, *fields)
 
+    def known_before(self, moment: datetime) -> DataFrame:
+        """The ids that the table has, as far as it is dated those from before a moment: one column, with repeats."""
+        named = self.named
+        return (named.where(F.col(VALID_FROM) < F.lit(moment)) if self.dated else named).select(id_of(self.side))
+
     def refused(self) -> DataFrame:
         """The rows that cannot be used. One row a distinct row and reason, with its copies, or a damaged file."""
         rows = with_damaged(self.gathered.where("reason IS NOT NULL").select("reason", "row", "copies"), self.files)

@@ -47,6 +47,7 @@ from divspa.features.vocabulary import (
     index_values,
     numeric_bounds,
     require_same_buckets,
+    without_clicks,
 )
 from divspa.lake.held import held
 from divspa.lake.tables import Lake
@@ -82,9 +83,10 @@ def build_features(lake: Lake, config: Config, ds: date) -> None:
         by_time = config.split.by != "last" and config.clicks.has_times
         held_out = HeldOutUsers.of(people, span, config.split.validation_events, by_time=by_time)
         earlier = earlier_vocabulary(lake, ds)
-        counted = held(till_written, item_catalogue(clicks, earlier, config, ds))
-        catalogue = counted.where(STAYS)
         tables = {side: _read_attributes(till_written, lake, config, side, ds) for side in ("items", "users")}
+        listed = tables["items"].known_before(span.cutoff) if tables["items"] else None
+        counted = held(till_written, item_catalogue(clicks, listed, earlier, config, ds))
+        catalogue = counted.where(STAYS)
         items = item_attributes(tables["items"], catalogue, span.cutoff)
         users = attribute_versions(tables["users"], people)
         matched = matched_shares(items, users, tables)
@@ -176,11 +178,18 @@ def chosen_length(people: DataFrame) -> int:
     return LONG if median >= MANY_CLICKS else min(USUAL, max(SHORT, nearly_all))
 
 
-def item_catalogue(clicks: DataFrame, earlier: DataFrame | None, config: Config, ds: date) -> DataFrame:
-    """The vocabulary of the items clicked before the cutoff and, unless clicks have a window, on an earlier day."""
+def item_catalogue(
+    clicks: DataFrame, listed: DataFrame | None, earlier: DataFrame | None, config: Config, ds: date
+) -> DataFrame:
+    """The vocabulary of the items clicked before the cutoff and, unless clicks have a window, on an earlier day.
+
+    With an `item_min_count` of 0 those `listed` by the items table, too.
+    """
     train = clicks.where(F.col("split") == "train")
     known = None if earlier is None else earlier.where(F.col("field") == ITEM_FIELD)
     counts = count_items(train, config.features.item_min_count)
+    if listed is not None and config.features.item_min_count == 0:
+        counts = without_clicks(counts, listed)
     indexed = index_values(counts, known, ds, let_go=config.features.window_days is not None)
     return indexed.withColumn("distinct", F.lit(None).cast("bigint"))
 

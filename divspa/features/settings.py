@@ -191,12 +191,13 @@ class Features(Section):
     """How clicks become examples.
 
     With `window_days` nothing is learned from older clicks than those of so many days, the day itself among them, and
-    what nobody has clicked or had since then leaves the vocabulary; its places are given to new values.
+    what nobody has clicked or had since then leaves the vocabulary; its places are given to new values. With an
+    `item_min_count` of 0 the catalogue has what the items table holds and nobody clicked, too.
     """
 
     window_days: Annotated[int, Field(ge=1, le=36_500)] | None = None
     history_length: Annotated[int, Field(ge=1)] | None = None
-    item_min_count: Annotated[int, Field(ge=1)] = 1
+    item_min_count: Annotated[int, Field(ge=0)] = 1
     repeats: Literal["first", "all"] = "first"
     embed_user_id: bool = False
     sequences: tuple[SequenceField, ...] = ()

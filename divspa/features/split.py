@@ -130,7 +130,9 @@ def _share_cutoff(clicks: DataFrame, test_share: float) -> datetime:
     """The first whole hour, or second in a short log, before which at least 1 - test_share of the clicks lie."""
     bounds = clicks.agg(F.min("clicked_at"), F.max("clicked_at"), F.count("*")).head()
     if bounds is None or bounds[2] == 0:
-        raise InputError("There are no clicks to split", remedy="check the click log and the day")
+        raise InputError(
+            "There are no clicks to split", remedy="check the click log, the day and `features.window_days`"
+        )
     first, last, total = bounds
     grain = "hour" if (last - first).total_seconds() > 100 * 3600 else "second"
     return _first_after(clicks, F.date_trunc(grain, "clicked_at"), total * (1 - test_share))

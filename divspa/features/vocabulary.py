@@ -36,6 +36,14 @@ def count_items(train: DataFrame, min_count: int) -> DataFrame:
     return kept.select(F.lit(ITEM_FIELD).alias("field"), "value", "count", "train_clicks")
 
 
+def without_clicks(counts: DataFrame, ids: DataFrame) -> DataFrame:
+    """`counts` as count_items gives them, and a row for each other id (`item_id`), clicked 0 times."""
+    zero = F.lit(0).cast("bigint")
+    others = ids.select(F.col("item_id").alias("value")).distinct().join(counts, "value", "left_anti")
+    others = others.select(F.lit(ITEM_FIELD).alias("field"), "value", zero.alias("count"), zero.alias("train_clicks"))
+    return counts.unionByName(others)
+
+
 def count_values(versions: DataFrame, fields: tuple[ColumnField, ...]) -> DataFrame:
     """field, value, count of the fields that have a vocabulary, in one pass over attribute versions."""
     fields = tuple(field for field in fields if field.has_vocabulary)

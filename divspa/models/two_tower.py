@@ -88,6 +88,12 @@ class TwoTowerModule(nn.Module):
     def item_tower(self, parts_NFD: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
+    def forget_items(self, items_N: torch.Tensor) -> None:
+        """Let items [N] be encoded as if their ids were unknown: by their fields."""
+        for part in self.modules():
+            if isinstance(part, ItemEmbeddings):
+                part.forget(items_N)
+
     def auxiliary_loss(self, step: Step) -> torch.Tensor | None:
         """A loss of the model's own beside Eq. 1; None when it has none."""
         return None

@@ -89,7 +89,10 @@ class Trainer:
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
         items = read_items(job.item_files, job.layout.items).to(self.device)
         sampler = NegativeSampler(items, self.settings, self.generator, ranks.gathered)
-        self.objective = Objective(items.features_VF, sampler, self.settings, job.divspa, job.mean_weight or 1.0)
+        self.unclicked_N = (items.listed_V & (items.clicks_V == 0)).nonzero().squeeze(1)
+        hidden_ids = self.settings.hidden_ids if len(self.unclicked_N) else 0.0
+        weight = job.mean_weight or 1.0
+        self.objective = Objective(items.features_VF, sampler, self.settings, job.divspa, weight, hidden_ids)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.saved_at = time.perf_counter()
         self.last_batch = ""
@@ -140,6 +143,7 @@ class Trainer:
             if self.ranks.first and time.perf_counter() - self.saved_at > 60 * self.settings.checkpoint_minutes:
                 self._save(progress)
         self._require_all_examples(progress)
+        self.model.forget_items(self.unclicked_N)
         progress.losses.append(self.ranks.mean(progress.loss_sum / max(progress.rows, 1)))
         progress.step, progress.rows, progress.loss_sum = 0, 0, 0.0
 

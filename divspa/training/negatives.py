@@ -21,7 +21,7 @@ class Negatives:
 class NegativeSampler:
     """Draws one set of negatives for a whole batch, by `training.negative_sampling`.
 
-    `uniform`: each catalogue item alike (Section 3.1). `popularity`: by weighted training clicks to the power
+    `uniform`: each clicked item alike (Section 3.1). `popularity`: by weighted training clicks to the power
     `popularity_power`. `in_batch`: the clicked items of the batch. `mixed`: the batch's and uniform ones together (Yang
     et al. 2020). All but uniform are corrected by log q, the log of how often an item is expected in a draw, which is
     taken off a logit after omega has scaled it (Yi et al. 2019); for `mixed`, q is the mixture's.
@@ -38,7 +38,8 @@ class NegativeSampler:
         self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
         self.gathered = gathered
         self.device = items.listed_V.device
-        self.catalogue_I = items.listed_V.nonzero().squeeze(1).cpu()
+        # What nobody clicked is no positive either, so that a model would learn of it that it is bad, and no more.
+        self.catalogue_I = (items.listed_V & (items.clicks_V > 0)).nonzero().squeeze(1).cpu()
         self.last = len(items.listed_V) - 1
         self.column_V = torch.full((self.last + 1,), -1, device=self.device)
         clicks_V = items.clicks_V.double()

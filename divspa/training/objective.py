@@ -9,6 +9,7 @@ from divspa.augmentation.settings import DivSPA
 from divspa.data.batches import Batch
 from divspa.losses import mix_up_outputs, mix_up_representations, sampled_softmax, student_weights
 from divspa.models.two_tower import Step, TwoTowerModule
+from divspa.schemas.vocabulary import UNKNOWN
 from divspa.training.negatives import NegativeSampler
 from divspa.training.settings import Training
 
@@ -17,7 +18,8 @@ from divspa.training.settings import Training
 class Objective:
     """What is minimised. `item_features_VF` has the encoded fields of item index v in row v; a base has no `divspa`.
 
-    Rows count by their importance over its mean, so that the learning rate means the same whatever the weights.
+    Rows count by their importance over its mean, so that the learning rate means the same whatever the weights. The
+    share `hidden_ids` of a step's items is encoded by their fields alone.
     """
 
     item_features_VF: torch.Tensor
@@ -25,6 +27,7 @@ class Objective:
     training: Training
     divspa: DivSPA | None = None
     mean_importance: float = 1.0
+    hidden_ids: float = 0.0
 
     def loss(self, model: TwoTowerModule, batch: Batch) -> torch.Tensor:
         """The mean loss of a batch. The item tower runs once for each distinct item."""
@@ -33,7 +36,7 @@ class Objective:
         hits = self.sampler.hits(negatives.items_N, known_BK)
         needed = torch.cat([batch.items_BP.flatten().long(), negatives.items_N])
         items_U, place = torch.unique(needed, return_inverse=True)
-        vectors_UD = model.encode_items(items_U, self.item_features_VF[items_U])
+        vectors_UD = model.encode_items(self._told_ids(items_U), self.item_features_VF[items_U])
         history_BL, ages_BL = sampled_history(batch.history_BL, self.training.history_sample, self.sampler.generator)
         users_BD = model.encode_users(batch.user_features_BF, history_BL, ages_BL)
         scale = self.training.omega if model.cosine else 1.0
@@ -62,6 +65,16 @@ class Objective:
         )
         extra = model.auxiliary_loss(step)
         return loss if extra is None else loss + extra
+
+    def _told_ids(self, items_U: torch.Tensor) -> torch.Tensor:
+        """The ids that the model is told: a share of them is unknown, so that it learns what fields alone say.
+
+        So an item that nobody has clicked has a vector too (Volkovs et al. 2017, for whole embeddings).
+        """
+        if not self.hidden_ids:
+            return items_U
+        drawn_U = torch.rand(len(items_U), generator=self.sampler.generator).to(items_U.device)
+        return torch.where(drawn_U < self.hidden_ids, UNKNOWN, items_U)
 
     def _mix(
         self,

@@ -32,6 +32,7 @@ class Training(Section):
     """The optimisation that base and DivSPA share (Section 4.1).
 
     `learning_rate: auto` is the first of `tuning.learning_rates` or, with `divspa.choose: auto`, the best of them.
+    Where the catalogue has items without clicks, a share `hidden_ids` of a step's items is seen without its id.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 20
@@ -46,6 +47,7 @@ class Training(Section):
     popularity_power: Annotated[float, Field(ge=0)] = 0.75
     omega: Annotated[float, Field(gt=0)] = 20.0
     history_sample: Annotated[int, Field(ge=0)] = 50
+    hidden_ids: Annotated[float, Field(ge=0, lt=1)] = 0.1
     start: Literal["scratch", "previous"] = "scratch"
     processes: Annotated[int, Field(ge=1)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"

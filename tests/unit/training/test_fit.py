@@ -18,6 +18,7 @@ from divspa.errors import DamagedError, GateError, MissingTableError, TrainingEr
 from divspa.models.checkpoint import Checkpoint
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.settings import Model
+from divspa.schemas.vocabulary import UNKNOWN
 from divspa.training.fit import Job, Trainer, fit, starting_model
 from divspa.training.launch import fit_rank
 from divspa.training.objective import Objective
@@ -104,6 +105,26 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     assert progress.resumed and progress.examples == 3 * 1200 and len(progress.losses) == 3
     assert Checkpoint.load(job.folder).version == Checkpoint.load(str(whole / "checkpoint")).version
     assert not (killed / "checkpoint" / "resume").exists()
+
+
+@pytest.mark.parametrize("model", ["youtube_dnn", "fm"])
+def test_an_item_that_nobody_clicked_is_placed_by_its_fields(tmp_path: Path, model: str) -> None:
+    job = job_in(tmp_path, model, epochs=6, hidden_ids=0.3)
+    tastes = [*np.repeat(np.arange(TASTES), 10), 0, 2]  # of the clicked items, and of two that are not
+    clicks = pa.array([5] * (ITEMS - 2) + [0, 0])
+    index = np.arange(2, ITEMS + 2, dtype=np.int32)
+    fields = list_column(np.array(tastes, np.int32)[:, None] + 2)
+    columns = {"item_index": index, "item_features": fields, "popularity": clicks, "train_clicks": clicks}
+    pq.write_table(pa.table(columns), job.item_files[0])
+    job = replace(job, layout=job.layout.model_copy(update={"items": ITEMS + 2}))
+    fit(job)
+    trained = Checkpoint.load(job.folder).restore()
+    assert torch.equal(trained.items.weight[ITEMS:], trained.items.weight[[UNKNOWN, UNKNOWN]])
+    histories_BL = torch.arange(2, ITEMS, dtype=torch.int32).unsqueeze(1).expand(-1, LENGTH)
+    users_BD = trained.encode_users(torch.ones(ITEMS - 2, 1, dtype=torch.int32), histories_BL)
+    unclicked = torch.tensor([ITEMS, ITEMS + 1]), torch.tensor([[2], [4]], dtype=torch.int32)
+    first_B, second_B = (users_BD @ trained.encode_items(*unclicked).T).unbind(1)
+    assert (first_B > second_B)[:10].all() and (second_B > first_B)[20:30].all()
 
 
 def test_of_several_rates_the_best_by_held_out_clicks_is_kept(tmp_path: Path) -> None:

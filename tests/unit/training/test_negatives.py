@@ -32,6 +32,14 @@ def test_an_index_that_no_item_has_is_never_drawn(kind: str) -> None:
     assert sorted(drawn.unique().tolist()) == [2, 3, 4, 6, 7, 8, 9, 10, 11]
 
 
+@pytest.mark.parametrize("kind", ["uniform", "popularity", "mixed"])
+def test_an_item_that_nobody_clicked_is_never_drawn(kind: str) -> None:
+    settings = Training(negative_sampling=kind, negatives=50)  # pyright: ignore
+    sampled = NegativeSampler(catalogue(CLICKS), settings, torch.Generator().manual_seed(1))
+    drawn = torch.cat([sampled.draw(torch.tensor([2])).items_N for _ in range(50)])
+    assert sorted(drawn.unique().tolist()) == [2, 3, 4, 5, 6]
+
+
 def test_hits_are_the_known_positives_of_the_row_only() -> None:
     negatives = sampler("uniform", clicks=torch.ones(10))
     known = torch.tensor([[3, 7, 0], [9, 0, 0]], dtype=torch.int32)
@@ -60,7 +68,7 @@ def test_popular_items_are_drawn_in_proportion_to_their_clicks_to_the_power() ->
 
 @pytest.mark.parametrize(
     ("kind", "expected"),
-    [("popularity", 4 * 8 / 16), ("in_batch", 16 * 8 / 16), ("mixed", 4 / 6 + 16 * 8 / 16)],
+    [("popularity", 4 * 8 / 16), ("in_batch", 16 * 8 / 16), ("mixed", 4 / 5 + 16 * 8 / 16)],
 )
 def test_the_correction_is_how_often_the_item_is_expected_in_a_draw(kind: str, expected: float) -> None:
     log_q = sampler(kind).draw(torch.tensor([2])).log_q_V
