@@ -16,7 +16,9 @@ ITEM_FEATURES = Table(
             "ARRAY<INT>",
             "Encoded item fields in the configuration's order, padded with 0; of a vector its floats' bits",
         ),
-        Column("popularity", "BIGINT", "Clicks before the cutoff, each by its weight"),
+        Column(
+            "popularity", "BIGINT", "Clicks before the cutoff, each by its weight; 0 of an item that nobody clicked"
+        ),
         Column("train_clicks", "BIGINT", "Clicks before the cutoff, each counted once", nullable=True),
     ),
     key=("item_index",),

@@ -41,12 +41,12 @@ WEIRD = ["", " ", "'", '"', "`", "ü", "🙂", "{ds}", "=", "/", "%2F", "\n", "\
 
 def clicks_of(dice: random.Random) -> dict[str, pa.Array]:
     """User, item, time and a number: of few or many users and items, most clicks on few of them, with ties."""
-    users, items = dice.choice([1, 2, 7, 40, 250]), dice.choice([1, 2, 5, 30, 250])
-    clicks = dice.choice([1, 2, 10, 300, 3000])
+    users, items = dice.choice([1, 7, 40, 250, 250]), dice.choice([2, 5, 30, 250, 250])
+    clicks = dice.choice([2, 10, 300, 3000, 3000])
     numpy = np.random.default_rng(dice.randrange(1 << 30))
     steep = dice.choice([0.0, 1.0, 2.0])
     chances = np.arange(1, items + 1) ** -steep
-    span = dice.choice([1, 3600, 86_400, 28 * 86_400])
+    span = dice.choice([1, 3600, 28 * 86_400, 28 * 86_400])
     return {
         "user": named(dice, "u", numpy.integers(0, users, clicks)),
         "item": named(dice, "i", numpy.choice(items, clicks, p=chances / chances.sum())),
@@ -103,7 +103,7 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
     either, model = [True, False], choice(["fm", "youtube_dnn", "deepfm", "autoint", "rfm", "ufnrec"])
     features = {
         "history_length": choice([1, 3, 50, None]),
-        "item_min_count": choice([1, 1, 2, 5]),
+        "item_min_count": choice([0, 1, 2, 5]),
         "repeats": choice(["first", "all"]),
         "embed_user_id": choice(either),
         "window_days": choice([None, None, None, 20]),
@@ -169,6 +169,8 @@ def case_of(seed: int, folder: Path) -> dict[str, Any]:
     users = attributes_of(dice, clicks["user"], folder, "users")
     items = attributes_of(dice, clicks["item"], folder, "items")
     found = settings_of(dice, segments=users is not None and "kind" in users["fields"])
+    if not (items and items["fields"]):
+        found["features"]["item_min_count"] = 1
     found |= {"lake": str(folder / "lake"), "clicks": section, "users": users, "items": items}
     return found
 
