@@ -38,8 +38,8 @@ def test_lists_become_ranks_and_what_is_not_in_them_ranks_last() -> None:
 def test_a_random_list_has_every_item_anywhere_but_none_that_the_user_had() -> None:
     events, items, had = 20_000, 12, 4
     test = _test_set(np.arange(2, 2 + items), np.ones(items, np.int64), np.arange(500))
-    popularity = np.r_[0, np.ones(events - 1)]
-    like = Ranking("like", *(np.zeros(events, np.int64),) * 4, popularity, np.full(events, had), np.zeros((500, 3)))
+    nothing, asked = np.zeros(events, np.int64), np.r_[0, np.full(events - 1, 2)]  # the first is in no catalogue
+    like = Ranking("like", nothing, nothing, asked, nothing, nothing, np.full(events, had), np.zeros((500, 3)))
     ranking = test.rank_random(like, seed=1)
     assert ranking.rank_T[0] == items and ranking.rank_T[1:].max() == items - had - 1
     assert stats.chisquare(np.bincount(ranking.rank_T[1:])).pvalue > 1e-3
