@@ -12,6 +12,7 @@ from pyspark.sql import SparkSession
 from divspa.augmentation.augment import augment
 from divspa.config import Config
 from divspa.evaluation.evaluate import evaluate
+from divspa.experiments.new_items import PLACES, read_events
 from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
@@ -38,16 +39,21 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The last new item of each kind is never clicked at all.
     items = [(age, kind, n) for age, of in (("old", OLD), ("new", NEW)) for kind in range(KINDS) for n in range(of)]
     table = pd.DataFrame({"id": [f"{age} {kind} {n}" for age, kind, n in items], "kind": [f"k{it[1]}" for it in items]})
+    table["code"] = table["id"]  # without it two items that nobody clicked would be the same to a model
     table.to_parquet(folder / "items.parquet")
     return folder
 
 
-def config(log: Path, item_min_count: int) -> Config:
+def config(log: Path, item_min_count: int, items_per_user: int = 40) -> Config:
     clicks = {"path": str(log / "clicks.parquet"), "user": "user", "item": "item", "time": "time"}
     return Config.model_validate(
         {
             "clicks": clicks,
-            "items": {"path": str(log / "items.parquet"), "id": "id", "fields": ["kind"]},
+            "items": {
+                "path": str(log / "items.parquet"),
+                "id": "id",
+                "fields": ["kind", {"name": "code", "hash_buckets": 1000}],
+            },
             "features": {"item_min_count": item_min_count},
             "split": {"by": "time", "at": f"2024-01-{CUTOFF_DAY + 1}T00:00:00Z", "validation_events": 100},
             "training": {"epochs": 4, "negatives": 20, "learning_rate": 0.01, "hidden_ids": 0.3},
@@ -55,7 +61,7 @@ def config(log: Path, item_min_count: int) -> Config:
             "divspa": {"top_k": 5, "gates": {"filled": 0, "way_filled": 0}},
             "evaluation": {"ks": [20], "diversity_ks": [20]},
             "publishing": {"channels": ["divspa"]},
-            "recall": {"items_per_user": 40},
+            "recall": {"items_per_user": items_per_user},
             "spark": {"partitions": 2},
         }
     )
@@ -96,6 +102,29 @@ def test_items_without_clicks_are_ranked_recommended_and_served_and_added_to_not
         assert first < min(others)
     lists = table(lake, "recall_u2i")["item_ids"].explode()
     assert unclicked <= set(lists)
+    places_for_new_items_are_counted_as_lists_have_them(lake, config(log, 0, items_per_user=12))
+
+
+def places_for_new_items_are_counted_as_lists_have_them(lake: Lake, settings: Config) -> None:
+    events, k = read_events(lake, settings, DAY, "divspa"), settings.recall.items_per_user
+    of_model = pl.col("model") == "divspa"
+    users = table(lake, "user_embeddings").filter(of_model & (pl.col("as_of") == "cutoff"))
+    clicked = table(lake, "user_features").filter(pl.col("as_of") == "cutoff").select("user_key", "clicked")
+    items = table(lake, "item_embeddings").filter(of_model).join(table(lake, "item_features"), "item_index")
+    vectors_ND, few = np.array(items["vector"].to_list()), items["train_clicks"] < settings.recall.new_clicks
+    new = set(items.filter(few)["item_index"])
+    asked = table(lake, "event_ranks").filter(of_model)["user_key", "item_index"].join(users, "user_key")
+    found: dict[int, list[bool]] = {place: [] for place in range(3)}
+    for row in asked.join(clicked, "user_key").iter_rows(named=True):
+        order = items["item_index"].gather(np.argsort(-vectors_ND @ np.array(row["vector"]), kind="stable"))
+        best = [item for item in order if item not in row["clicked"]]
+        for place, places in enumerate(PLACES[:3]):
+            first = best[: max(0, k - places)]
+            of_new = [item for item in best if item in new and item not in first][:places]
+            found[place].append(row["item_index"] in [*first, *of_new])
+    for place, hits in found.items():
+        assert events.hits(k, place).sum() == pytest.approx(sum(hits), abs=5), "but for ties"
+    assert sum(found[1]) != sum(found[0])
 
 
 def test_by_default_they_are_in_no_list(spark: SparkSession, log: Path, tmp_path: Path) -> None:
