@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from divspa.config import Config
-from divspa.errors import MissingTableError
+from divspa.errors import ContractError, MissingTableError
 from divspa.lake.delta_log import oldest_version
 from divspa.lake.refitted import folder_of, refit_lake
 from divspa.lake.tables import Lake
@@ -75,7 +75,8 @@ def versions(lake: Lake) -> list[Version]:
 def publish_day(lake: Lake, config: Config, ds: date, serving: str | None) -> Version:
     """Name a day, at the versions that its tables have now, the published one. `serving` is the bundle's folder.
 
-    A day that is published already as it is stays so, without a row. Raises MissingTableError when the day lacks lists.
+    A day that is published already as it is stays so, without a row. Raises MissingTableError when the day lacks lists,
+    and ContractError when they are of other models than the day has.
     """
     for table in NEEDED:
         lake.read_day(table, ds)
@@ -84,6 +85,7 @@ def publish_day(lake: Lake, config: Config, ds: date, serving: str | None) -> Ve
         **_models(lake, ds),
         "serving": serving,
     }
+    require_own_lists(lake, ds, belongs["models"])
     named = fingerprint(str(ds), json.dumps(belongs, sort_keys=True))
     current = published(lake)
     if current is not None and current.version == named:
@@ -109,6 +111,19 @@ def rollback(lake: Lake, to: date | None) -> Version:
         return known[-1]
     kept = {name: value for name, value in asdict(version).items() if name in OF_A_VERSION}
     return _append(lake, version.ds, kept, ROLLBACK)
+
+
+def require_own_lists(lake: Lake, ds: date, models: Mapping[str, str]) -> None:
+    """Raise ContractError when the lists are of other versions of the models, as after a training that came later."""
+    lists = lake.read_day(RECALL_I2I, ds).select("channel", "model_version").distinct().collect()
+    found = {row["channel"]: row["model_version"] for row in lists if row["channel"] is not None}
+    if other := {model: version for model, version in found.items() if models.get(model) != version}:
+        raise ContractError(
+            f"The lists of {ds} are not of the models that the day has now",
+            expected=", ".join(f"{model} {models.get(model, 'of no version')}" for model in other),
+            found=", ".join(f"{model} {version}" for model, version in other.items()),
+            remedy=f"run `divspa run --config FILE --ds {ds} --from evaluate`, which publishes the day, too",
+        )
 
 
 def require_whole(lake: Lake, version: Version) -> None:

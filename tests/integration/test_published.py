@@ -100,6 +100,15 @@ def test_a_day_is_published_last_and_returned_to(lake) -> None:
     assert shown(lake) == (str(SECOND), "publish", "two")
 
 
+def test_lists_of_other_models_than_the_day_has_are_not_published(lake) -> None:
+    made(lake, FIRST, "one")
+    run = ("again", f"checkpoints/ds={FIRST}/model=divspa", "{}", {}, [1.0], [0.5], 0, 10, 1.0, False, None)
+    lake.replace_day_with(TRAINING_RUNS, [run], FIRST, model="divspa")
+    with pytest.raises(ContractError, match=r"Expected: divspa again\. Found: divspa one"):
+        publish_anyway(lake, config(), FIRST)
+    assert published(lake) is None
+
+
 def by_delta_rs(root: str) -> set[str]:
     """The model versions that a reader without Spark meets: what `published` names, at the versions that it names."""
     row = pl.read_delta(f"{root}/published").sort("number", "published_at").row(-1, named=True)
