@@ -83,7 +83,7 @@ class TestSet:
     @classmethod
     def of(cls, lake: Lake, config: Config, ds: date) -> "TestSet":
         """Read the day's test split, of about `evaluation.users` users. Raises MissingTableError when there is none."""
-        evaluation, test = config.evaluation, lake.read_day(EXAMPLES, ds, split="test")
+        evaluation, test = config.evaluation, lake.read_day(EXAMPLES, ds).where("split = 'test'")
         if evaluation.drop_seen:
             test = test.where("NOT seen")
         if evaluation.events:

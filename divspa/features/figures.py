@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from divspa.errors import InputError
 from divspa.features.attributes import BEGINNING, MATCHED, VALID_FROM, AttributeTable
 from divspa.features.clicks import LogCounts
 from divspa.features.settings import ColumnField, places
@@ -81,9 +82,12 @@ def attribute_figures(tables: Mapping[str, AttributeTable | None]) -> list[Figur
 
 
 def most_clicked(catalogue: DataFrame) -> int:
-    """The training clicks of the item that has most."""
+    """The training clicks of the item that has most. Raises InputError when no item has any."""
     row = catalogue.agg(F.max("count")).head()
-    return row[0] or 0 if row is not None else 0
+    if row is None or not row[0]:
+        remedy = "lower `features.item_min_count`, or read more of the log"
+        raise InputError("No item has clicks enough before the cutoff to be in the catalogue", remedy=remedy)
+    return row[0]
 
 
 def matched_shares(items: DataFrame, users: DataFrame, tables: Mapping[str, AttributeTable | None]) -> list[Figure]:

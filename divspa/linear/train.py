@@ -56,8 +56,12 @@ def train_linear(lake: Lake, config: Config, ds: date) -> None:
     solution = solve(counts, settings, held_out(trained, asked, places_by_clicks(clicks_V)))
     trained.unpersist()
     version = fingerprint(settings, ds, sorted(versions.items()))
-    rows = neighbour_rows(names, solution.weights_VV, config.spark.tasks).withColumn("model_version", F.lit(version))
-    lake.replace_day(ITEM_NEIGHBOURS, rows, ds, unique=True)
+    if solution.weights_VV.nnz:
+        rows = neighbour_rows(names, solution.weights_VV, config.spark.tasks)
+    else:
+        # As of few users who clicked few items: the model says nothing, and its lists are those of popularity.
+        rows = names.withColumns({name: F.array().cast(kind) for name, kind in ROW.items() if kind.startswith("array")})
+    lake.replace_day(ITEM_NEIGHBOURS, rows.withColumn("model_version", F.lit(version)), ds, unique=True)
     _record(lake, config, ds, version, versions, solution, time.perf_counter() - started)
 
 

@@ -44,7 +44,7 @@ class HeldOut:
     @classmethod
     def of(cls, lake: Lake, config: Config, ds: date, listed_V: NDArray[np.bool_]) -> "HeldOut":
         """Read the newest share of a day's."""
-        examples = lake.read_day(EXAMPLES, ds, split="valid")
+        examples = lake.read_day(EXAMPLES, ds).where("split = 'valid'")
         trained = trained_clicks(lake.read_day(USER_FEATURES, ds, as_of="cutoff"), examples)
         rows = held_out_clicks(examples, config.evaluation.events).join(trained, "user_key")
         wanted = "user_features", "history", "clicked", "item_index", "clicked_at"

@@ -118,7 +118,7 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
         "top_k": choice([3, 20]),
         "m": choice([1, 3]),
         "sampling": choice(["importance", "uniform", "beta"]),
-        "scored_by": choice(["base", "ways", "both"]),
+        "scored_by": choice(["base", "way", "both"]),
         "mixup": choice(["output", "representation"]),
         "weights": choice(["teacher", "student"]),
         "start": choice(["base", "scratch"]),
@@ -150,7 +150,7 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
         "evaluation": {"drop_seen": choice(either), "users": choice([None, 1, 100_000])},
         "report": {"users": choice([0, 3])},
         "publishing": {
-            "channels": choice(["auto", [model], ["linear"], ["popularity"], ["linear", "divspa"]]),
+            "channels": choice(["auto", [model], ["linear"], ["linear", "divspa"]]),
             "refit": choice([True, False, False]),
             "depth": choice([200, 1000]),
         },
