@@ -33,7 +33,7 @@ class Weights:
         table = neighbours.select("item_index", "neighbour_indices", "weights").toArrow().combine_chunks()
         ids, weights = lists_of(table["neighbour_indices"].chunk(0)), lists_of(table["weights"].chunk(0))
         item_R = table["item_index"].to_numpy().astype(np.int64)
-        size = max(size, int(item_R.max()) + 1, int(ids.values_M.max(initial=0)) + 1)
+        size = max(size, int(item_R.max()) + 1, int(ids.values_M.max()) + 1)
         rows_M, columns_M = item_R[ids.owners], ids.values_M
         kept_M = np.ones(len(columns_M), bool)
         if allowed is not None:

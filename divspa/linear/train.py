@@ -59,8 +59,10 @@ def train_linear(lake: Lake, config: Config, ds: date) -> None:
     if solution.weights_VV.nnz:
         rows = neighbour_rows(names, solution.weights_VV, config.spark.tasks)
     else:
-        # As of few users who clicked few items: the model says nothing, and its lists are those of popularity.
-        rows = names.withColumns({name: F.array().cast(kind) for name, kind in ROW.items() if kind.startswith("array")})
+        # As of few users who clicked few items: it says nothing, which is what an item says of itself, and its lists
+        # are those of popularity.
+        itself = {"neighbour_ids": F.array("item_id"), "neighbour_indices": F.array("item_index")}
+        rows = names.withColumns(itself | {"weights": F.array(F.lit(0.0).cast("float"))})
     lake.replace_day(ITEM_NEIGHBOURS, rows.withColumn("model_version", F.lit(version)), ds, unique=True)
     _record(lake, config, ds, version, versions, solution, time.perf_counter() - started)
 

@@ -87,13 +87,15 @@ def attributes_of(dice: random.Random, ids: pa.Array, folder: Path, side: str) -
     }
     pq.write_table(pa.table(columns), folder / f"{side}.parquet")
     fields: list[Any] = [
-        "kind",
+        {"name": "kind"},
         {"name": "tags", "kind": "multi", "max_values": dice.choice([1, 3])},
         {"name": "price", "kind": "numeric", "quantiles": dice.choice([2, 10])},
         {"name": "size", "hash_buckets": dice.choice([2, 50])},
         {"name": "text", "kind": "vector", "size": 2},
     ]
     chosen = dice.sample(fields, dice.randrange(len(fields) + 1))
+    # Users and items have fields of different names.
+    chosen = [field | {"name": f"{side} {field['name']}", "column": field["name"]} for field in chosen]
     return {"path": str(folder / f"{side}.parquet"), "id": "id", "fields": chosen}
 
 
@@ -129,7 +131,7 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
         "items_per_user": choice([1, 20, 200]),
         "items_per_item": choice([1, 100]),
         "new_items": choice([0, 0, 1]),
-        "segments": ["kind"] if segments and choice(either) else [],
+        "segments": [KIND] if segments and choice(either) else [],
         "segment_users": 1,
     }
     return {
@@ -158,6 +160,10 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
     }
 
 
+def names_of(side: dict[str, Any]) -> list[str]:
+    return [field["name"] for field in side["fields"]]
+
+
 def case_of(seed: int, folder: Path) -> dict[str, Any]:
     """Write a log, and return the configuration that reads it."""
     dice = random.Random(seed)
@@ -168,7 +174,7 @@ def case_of(seed: int, folder: Path) -> dict[str, Any]:
         section |= {"weight": "worth"}
     users = attributes_of(dice, clicks["user"], folder, "users")
     items = attributes_of(dice, clicks["item"], folder, "items")
-    found = settings_of(dice, segments=users is not None and "kind" in users["fields"])
+    found = settings_of(dice, segments=users is not None and KIND in names_of(users))
     if not (items and items["fields"]):
         found["features"]["item_min_count"] = 1
     found |= {"lake": str(folder / "lake"), "clicks": section, "users": users, "items": items}
