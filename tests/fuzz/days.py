@@ -36,6 +36,7 @@ from divspa.serving import Recall
 
 DAY = date(2024, 3, 1)
 START = datetime(2024, 2, 1, tzinfo=UTC)
+KIND = "users kind"
 WEIRD = ["", " ", "'", '"', "`", "ü", "🙂", "{ds}", "=", "/", "%2F", "\n", "\\", "NULLx", "<b>"]
 
 
