@@ -34,7 +34,7 @@ class Evaluation(Section):
 
     ks: Lengths = (50, 100, 200)
     diversity_ks: Lengths = (100, 500, 1000)
-    users: Annotated[int, Field(ge=1)] | None = 100_000
+    users: Annotated[int, Field(ge=10)] | None = 100_000
     diversity_users: Annotated[int, Field(ge=1)] = 10_000
     drop_seen: bool = True
     events: tuple[str, ...] = ()

@@ -150,7 +150,7 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
         },
         "linear": {"max_dense_items": choice([2, 10_000]), "support": choice([1, 50]), "neighbours": choice([1, 200])},
         "divspa": choice([divspa, divspa, {"choose": "auto", "gates": {"filled": 0.0, "way_filled": 0.0}}]),
-        "evaluation": {"drop_seen": choice(either), "users": choice([None, 1, 100_000])},
+        "evaluation": {"drop_seen": choice(either), "users": choice([None, 10, 100_000])},
         "report": {"users": choice([0, 3])},
         "publishing": {
             "channels": choice(["auto", [model], ["linear"], ["linear", "divspa"]]),
