@@ -101,7 +101,7 @@ def _catalogue(items: pa.Table, clicks_N: NDArray[np.int32]) -> Catalogue:
     names = np.full(len(vectors_VD), "", object)
     names[index] = items["item_id"].to_numpy()
     popularity_V = np.bincount(clicks_N, minlength=len(vectors_VD))
-    return Catalogue(pa.array(names, pa.string()), vectors_VD, index, popularity_V)
+    return Catalogue(pa.array(names, pa.string()), vectors_VD, index[popularity_V[index] > 0], popularity_V)
 
 
 def _i2i(log: Log, complete: Complete | None) -> Neighbours:
