@@ -6,17 +6,15 @@ Generates a log whose items and field values come and go, with a file for each d
 day as a process of its own (`features.window_days` 7, warm starts, `maintain` every third day), and then all of them
 as one backfill in a lake of its own; and trains the last day that was maintained again, on the versions of tables that
 it published. Prints a JSON object a day, and last one with what was compared; fails where one of these differs, or the
-median day of the last third costs more than a quarter more than that of the middle third. Writes
-`days.svg`. Thirty days take about half an hour on two idle cores.
+median day of the last third costs more than a quarter more than that of the middle third. Writes `days.svg`.
+Thirty days take about half an hour on two idle cores.
 """
 
 import argparse
 import json
 import re
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from pathlib import Path
@@ -29,7 +27,7 @@ import yaml
 from divspa.evaluation.plots import lines
 from divspa.lake.session import spark_session
 from divspa.lake.settings import Spark
-from tests.faults.killed_runs import DIVSPA, rows_of
+from tests.faults.killed_runs import call, rows_of
 
 FIRST = date(2024, 1, 1)
 # An item is in the shop for so many days, then there is another in its place; so is the value of its field `season`.
@@ -55,7 +53,7 @@ def day(n: int) -> date:
 def generate(folder: Path, days: int) -> dict[str, Any]:
     """The log's configuration: a file of clicks for each day, in which some are of the day before."""
     sizes = ["--users", "600", "--items", "150", "--clicks", str(700 * days), "--days", str(days)]
-    subprocess.run([DIVSPA, "generate", "--out", str(folder), *sizes], check=True, capture_output=True)
+    call("generate", "--out", str(folder), *sizes)
     clicks = pl.read_parquet(folder / "clicks" / "*.parquet")
     nth = (pl.col("timestamp").dt.date() - FIRST).dt.total_days()
     # Items begin on different days, so that some come and go on each of them.
@@ -74,17 +72,6 @@ def generate(folder: Path, days: int) -> dict[str, Any]:
     config["clicks"]["path"] = str(folder / "files" / "{ds}.parquet")
     config["items"]["fields"].append("season")
     return config | SETTINGS
-
-
-def call(*arguments: str) -> tuple[float, str]:
-    """Seconds and output of a command that has to succeed."""
-    began = time.perf_counter()
-    done = subprocess.run(
-        [DIVSPA, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"divspa {' '.join(arguments)} failed:\n{done.stdout[-3000:]}")
-    return round(time.perf_counter() - began, 1), done.stdout
 
 
 def bytes_below(folder: Path, keep: Callable[[Path], bool] = lambda path: True) -> tuple[int, float]:
@@ -142,8 +129,8 @@ def reproduced(config: dict[str, Any], daily: Path, again: Path, ds: date) -> li
     differs from the tables that it published.
     """
     shutil.copytree(daily, again)
-    lists = pl.read_delta(str(daily / "published")).filter(pl.col("ds") == ds).sort("number", "published_at")
-    versions = dict(lists.row(-1, named=True)["tables"])
+    rows = pl.read_delta(str(daily / "published")).filter(pl.col("ds") == ds).sort("number", "published_at")
+    versions = dict(rows.row(-1, named=True)["tables"])
     spark = spark_session(Spark.model_validate(SETTINGS["spark"]))
     for name, version in versions.items():
         spark.sql(f"RESTORE TABLE delta.`{again / name}` TO VERSION AS OF {version}")
@@ -170,9 +157,9 @@ def main() -> int:
     took, _ = call("run", "--config", file, "--ds", f"{day(WARM_UP)}..{last}")
     ours, theirs = rows_of(daily, last), rows_of(backfill, last)
     differing = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
-    call("run", "--config", file, "--ds", str(last), "--set", "training.start=scratch")
     cleaned = day(max(n for n in range(WARM_UP, wanted.days - 1) if n % MAINTAINED_EVERY == 0))
     differing += [f"{name} of {cleaned}, again" for name in reproduced(config, daily, folder / "again", cleaned)]
+    call("run", "--config", file, "--ds", str(last), "--set", "training.start=scratch")
     scratch = look(backfill, last, '"peak_gb": 0')["hr@50"]
     third = len(found) // 3
     grown = {

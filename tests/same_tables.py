@@ -10,13 +10,10 @@ by how much their numbers differ; fails where that is more than NOISE. Takes abo
 import argparse
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-import polars as pl
-
-from tests.faults.killed_runs import DIVSPA, LOGS, OF_THE_RUN
+from tests.faults.killed_runs import call, frames_of
 
 DAY = "2024-01-14"
 LOG = ["--users", "300", "--items", "200", "--clicks", "6000"]
@@ -32,13 +29,7 @@ Row = tuple[str, list[float]]
 
 def run(config: Path, lake: Path, master: str, partitions: int) -> None:
     sets = [*SETS, f"lake={lake}", f"spark.master={master}", f"spark.partitions={partitions}"]
-    command = [DIVSPA, "run", "--config", str(config), "--ds", DAY]
-    command += [part for setting in sets for part in ("--set", setting)]
-    done = subprocess.run(
-        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"{master} in {partitions} partitions failed:\n{done.stderr[-3000:]}")
+    call("run", "--config", str(config), "--ds", DAY, *(part for setting in sets for part in ("--set", setting)))
 
 
 def without_numbers(value: object, numbers: list[float]) -> object:
@@ -56,12 +47,10 @@ def without_numbers(value: object, numbers: list[float]) -> object:
 def tables(lake: Path) -> dict[str, list[Row]]:
     """The rows of each table, each parted into its numbers and the rest of it, in order."""
     found: dict[str, list[Row]] = {}
-    for table in sorted(path.parent for path in lake.glob("*/_delta_log")):
-        if table.name not in LOGS:
-            rows = pl.read_delta(str(table)).drop(OF_THE_RUN, strict=False)
-            numbers: list[list[float]] = [[] for _ in range(len(rows))]
-            parted = zip(rows.select(sorted(rows.columns)).rows(), numbers, strict=True)
-            found[table.name] = sorted((repr(without_numbers(row, own)), own) for row, own in parted)
+    for table, rows in frames_of(lake):
+        numbers: list[list[float]] = [[] for _ in range(len(rows))]
+        parted = zip(rows.rows(), numbers, strict=True)
+        found[table] = sorted((repr(without_numbers(row, own)), own) for row, own in parted)
     return found
 
 
@@ -78,7 +67,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     folder = parser.parse_args().out.resolve()
-    subprocess.run([DIVSPA, "generate", "--out", str(folder / "log"), *LOG], check=True, capture_output=True)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of every process that is started here
+    call("generate", "--out", str(folder / "log"), *LOG)
     config, farthest = folder / "log" / "divspa.yaml", 0.0
     run(config, folder / "first", *FIRST)
     expected = tables(folder / "first")

@@ -12,13 +12,14 @@ from datetime import date
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyspark.sql import functions as F
 
 from divspa.arrow import lists_of, matrix
 from divspa.config import Config, load_config
+from divspa.evaluation.test_set import row_of_index
 from divspa.lake.session import spark_session
 from divspa.lake.tables import Lake
-from divspa.schemas import EVENT_RANKS, ITEM_EMBEDDINGS, ITEM_FEATURES, USER_EMBEDDINGS, USER_FEATURES
+from divspa.schemas import EVENT_RANKS, ITEM_EMBEDDINGS, USER_EMBEDDINGS, USER_FEATURES
+from divspa.serving.new_items import new_items
 
 PLACES = (0, 5, 10, 20, 50)
 AT_ONCE = 256
@@ -57,24 +58,22 @@ def main(path: str, ds: str, model: str, *overrides: str) -> None:
 
 def read_events(lake: Lake, config: Config, ds: date, model: str) -> Events:
     """The events of a model, and for those on new items what stands before them, of vectors as of the cutoff."""
-    items = lake.read_day(ITEM_FEATURES, ds).select(
-        "item_index", F.coalesce("train_clicks", "popularity").alias("clicks")
-    )
-    vectors = lake.read_day(ITEM_EMBEDDINGS, ds, model=model).select("item_index", "vector")
-    catalogue = vectors.join(items, "item_index").orderBy("item_index").toArrow()
+    items = lake.read_day(ITEM_EMBEDDINGS, ds, model=model).select("item_index", "vector")
+    new = new_items(lake, ds, items, config.recall.new_clicks).select("item_index").toArrow()
+    catalogue = items.orderBy("item_index").toArrow()
     index_N, vectors_ND = catalogue["item_index"].to_numpy(), matrix(catalogue["vector"].combine_chunks())
-    is_new_N = catalogue["clicks"].to_numpy() < config.recall.new_clicks
+    row_of, is_new_N = row_of_index(index_N), np.isin(index_N, new["item_index"].to_numpy())
     asked = lake.read_day(EVENT_RANKS, ds, model=model).select("user_key", "item_index", "rank")
     users = lake.read_day(USER_EMBEDDINGS, ds, model=model, as_of="cutoff").select("user_key", "vector")
     had = lake.read_day(USER_FEATURES, ds, as_of="cutoff").select("user_key", "clicked")
     rows = asked.join(users, "user_key").join(had, "user_key").toArrow().combine_chunks()
     rank_T, asked_T = rows["rank"].to_numpy().astype(np.int64), rows["item_index"].to_numpy()
-    row_T = np.searchsorted(index_N, asked_T).clip(max=len(index_N) - 1)
-    is_new_T = (index_N[row_T] == asked_T) & is_new_N[row_T]
+    row_T = row_of[asked_T]
+    is_new_T = (row_T >= 0) & is_new_N[row_T]
     before_PT = np.full((len(PLACES), len(asked_T)), len(index_N))
     k, new_E = config.recall.items_per_user, np.flatnonzero(is_new_T)
     for part in np.split(new_E, range(AT_ONCE, len(new_E), AT_ONCE)):
-        scores_EN = _scores(rows, part, vectors_ND, index_N)
+        scores_EN = _scores(rows, part, vectors_ND, row_of)
         own_E1 = scores_EN[np.arange(len(part)), row_T[part]][:, None]
         ordered_EN = -np.sort(-scores_EN, axis=1)
         for place, places in enumerate(PLACES):
@@ -87,15 +86,15 @@ def read_events(lake: Lake, config: Config, ds: date, model: str) -> Events:
 
 
 def _scores(
-    rows: pa.Table, part: NDArray[np.int64], vectors_ND: NDArray[np.float32], index_N: NDArray[np.int64]
+    rows: pa.Table, part: NDArray[np.int64], vectors_ND: NDArray[np.float32], row_of: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """The scores of some events' users, without what they had."""
     events = rows.take(pa.array(part)).combine_chunks()
     scores_EN = matrix(events["vector"].combine_chunks()) @ vectors_ND.T
     had = lists_of(events["clicked"].combine_chunks())
-    places = np.searchsorted(index_N, had.values_M).clip(max=len(index_N) - 1)
-    known_M = index_N[places] == had.values_M
-    scores_EN[had.owners[known_M], places[known_M]] = -np.inf
+    row_M = row_of[had.values_M]
+    known_M = row_M >= 0
+    scores_EN[had.owners[known_M], row_M[known_M]] = -np.inf
     return scores_EN
 
 

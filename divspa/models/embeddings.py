@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn.functional import embedding
 
 from divspa.models.layout import FieldSlot
-from divspa.schemas.vocabulary import UNKNOWN
 
 # Small, so that an item which is hardly ever trained is placed by its fields, and not at random among the best.
 INITIAL_SPREAD = 0.02
@@ -70,11 +69,6 @@ class ItemEmbeddings(nn.Embedding):
     def __init__(self, items: int, dim: int) -> None:
         super().__init__(items, dim, sparse=True)
         nn.init.normal_(self.weight, std=INITIAL_SPREAD)
-
-    @torch.no_grad()
-    def forget(self, items_N: torch.Tensor) -> None:
-        """Give items [N] the embedding of one whose id is unknown."""
-        self.weight[items_N] = self.weight[UNKNOWN].clone()
 
     def pooled(self, history_BL: torch.Tensor, weights_BL: torch.Tensor) -> torch.Tensor:
         """The weighted sum of the embeddings of past items. Returns [B, dim]; zeros where every weight is 0."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from divspa.models.embeddings import FieldEmbeddings, HistoryWeights, ItemEmbeddings
 from divspa.models.layout import Layout
+from divspa.schemas.vocabulary import UNKNOWN
 from divspa.settings import Section
 
 Layers = tuple[Annotated[int, Field(ge=1, le=1 << 16)], ...]
@@ -88,11 +89,12 @@ class TwoTowerModule(nn.Module):
     def item_tower(self, parts_NFD: torch.Tensor) -> torch.Tensor:
         raise NotImplementedError
 
-    def forget_items(self, items_N: torch.Tensor) -> None:
-        """Let items [N] be encoded as if their ids were unknown: by their fields."""
+    @torch.no_grad()
+    def take_as_unknown(self, items_N: torch.Tensor) -> None:
+        """Give items [N] the embeddings of one whose id is unknown, so that their fields alone tell them apart."""
         for part in self.modules():
             if isinstance(part, ItemEmbeddings):
-                part.forget(items_N)
+                part.weight[items_N] = part.weight[UNKNOWN].clone()
 
     def auxiliary_loss(self, step: Step) -> torch.Tensor | None:
         """A loss of the model's own beside Eq. 1; None when it has none."""

@@ -143,7 +143,7 @@ class Trainer:
             if self.ranks.first and time.perf_counter() - self.saved_at > 60 * self.settings.checkpoint_minutes:
                 self._save(progress)
         self._require_all_examples(progress)
-        self.model.forget_items(self.unclicked_N)
+        self.model.take_as_unknown(self.unclicked_N)
         progress.losses.append(self.ranks.mean(progress.loss_sum / max(progress.rows, 1)))
         progress.step, progress.rows, progress.loss_sum = 0, 0, 0.0
 

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from divspa.arrow import matrix
 from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
-from divspa.errors import InputError
+from divspa.errors import InputError, MissingTableError
 from divspa.features.settings import ColumnField, FeatureField
 from divspa.lake.tables import Lake
 from divspa.lake.training_split import held_out_clicks, newest_of
@@ -45,11 +45,15 @@ def train_base(lake: Lake, config: Config, ds: date) -> None:
     Raises InputError when the day has none.
     """
     version = lake.version(EXAMPLES)
-    if lake.read_day(EXAMPLES, ds, version).where("split = 'train'").isEmpty():
+    try:
+        day = lake.read_day(EXAMPLES, ds, version, split="train")
+    except MissingTableError:
+        lake.read_day(EXAMPLES, ds, version)  # which says so where the day has not been built at all
         remedy = "read more of the log, or hold out less (`split`)"
-        raise InputError(f"There is nothing to learn from on {ds}: no click is left before the cutoff", remedy=remedy)
+        raise InputError(
+            f"There is nothing to learn from on {ds}: no click is left before the cutoff", remedy=remedy
+        ) from None
     files = [lake.files(EXAMPLES, ds, version, split="train")]
-    day = lake.read_day(EXAMPLES, ds, version, split="train")
     _train_and_publish(lake, config, ds, config.model.name, None, files, day, reads=EXAMPLES)
 
 

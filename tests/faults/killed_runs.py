@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
@@ -49,13 +49,28 @@ def rows_of(
     Tables of which no version is given are read as they are now.
     """
     found = {}
+    for table, rows in frames_of(lake, versions):
+        found[table] = sorted(map(repr, rows.filter(True if ds is None else pl.col("ds") == ds).rows()))
+    return found
+
+
+def frames_of(lake: Path, versions: Mapping[str, int] = MappingProxyType({})) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each table but logs, without what tells of the run, its columns by name."""
     for table in sorted(path.parent for path in lake.glob("*/_delta_log")):
         if table.name not in LOGS:
-            rows = pl.read_delta(str(table), version=versions.get(table.name))
-            rows = rows.filter(True if ds is None else pl.col("ds") == ds)
-            rows = rows.drop(OF_THE_RUN, strict=False)
-            found[table.name] = sorted(map(repr, rows.select(sorted(rows.columns)).rows()))
-    return found
+            rows = pl.read_delta(str(table), version=versions.get(table.name)).drop(OF_THE_RUN, strict=False)
+            yield table.name, rows.select(sorted(rows.columns))
+
+
+def call(*arguments: str) -> tuple[float, str]:
+    """Seconds and output of a `divspa` command that has to succeed."""
+    began = time.perf_counter()
+    done = subprocess.run(
+        [DIVSPA, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"divspa {' '.join(arguments)} failed:\n{done.stdout[-3000:]}")
+    return round(time.perf_counter() - began, 1), done.stdout
 
 
 def left_behind(lake: Path, temporary: Path) -> list[str]:

@@ -161,10 +161,6 @@ def settings_of(dice: random.Random, *, segments: bool) -> dict[str, Any]:
     }
 
 
-def names_of(side: dict[str, Any]) -> list[str]:
-    return [field["name"] for field in side["fields"]]
-
-
 def case_of(seed: int, folder: Path) -> dict[str, Any]:
     """Write a log, and return the configuration that reads it."""
     dice = random.Random(seed)
@@ -175,7 +171,8 @@ def case_of(seed: int, folder: Path) -> dict[str, Any]:
         section |= {"weight": "worth"}
     users = attributes_of(dice, clicks["user"], folder, "users")
     items = attributes_of(dice, clicks["item"], folder, "items")
-    found = settings_of(dice, segments=users is not None and KIND in names_of(users))
+    user_fields = [field["name"] for field in users["fields"]] if users else []
+    found = settings_of(dice, segments=KIND in user_fields)
     if not (items and items["fields"]):
         found["features"]["item_min_count"] = 1
     found |= {"lake": str(folder / "lake"), "clicks": section, "users": users, "items": items}
