@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
-from divspa.augmentation.settings import DivSPA
+from divspa.augmentation.settings import CHOSEN, DivSPA
 from divspa.errors import ConfigError
 from divspa.evaluation.settings import Evaluation, Report
 from divspa.features.settings import RESERVED, Attributes, ClickLog, ColumnField, FeatureField, Features, Split
@@ -24,6 +24,20 @@ from divspa.tuning.settings import Tuning
 IN_A_WORD = {"model": "name", "divspa": "choose"}
 
 
+def _spelled_out(section: str, given: Any) -> Any:
+    """A section of the configuration as a mapping, where it was given as one word."""
+    return {IN_A_WORD[section]: given} if section in IN_A_WORD and isinstance(given, str) else given
+
+
+def _chosen_unless_given(given: Any) -> Any:
+    """The section `divspa`, for the day to choose where nobody has said who does and nothing that it would choose."""
+    given = _spelled_out("divspa", given)
+    told = given.keys() if isinstance(given, dict) else getattr(given, "model_fields_set", {"choose"})
+    if told & {"choose", *CHOSEN}:
+        return given
+    return {**given, "choose": "auto"} if isinstance(given, dict) else given.model_copy(update={"choose": "auto"})
+
+
 class Config(Section):
     """The whole configuration of a daily pipeline."""
 
@@ -38,7 +52,7 @@ class Config(Section):
     model: Annotated[Model, BeforeValidator(lambda given: _spelled_out("model", given))] = Model()
     training: Training = Training()
     linear: Linear = Linear()
-    divspa: Annotated[DivSPA, BeforeValidator(lambda given: _spelled_out("divspa", given))] = DivSPA()
+    divspa: Annotated[DivSPA, BeforeValidator(_chosen_unless_given)] = DivSPA(choose="auto")
     tuning: Tuning = Tuning()
     evaluation: Evaluation = Evaluation()
     report: Report = Report()
@@ -200,8 +214,3 @@ def _apply_override(data: dict[str, Any], override: str) -> None:
     if key.strip() == "divspa" and isinstance(given, str):  # how to choose, which leaves the other settings as they are
         given = {**(_spelled_out("divspa", data.get("divspa")) or {}), "choose": given}
     data[leaf] = given
-
-
-def _spelled_out(section: str, given: Any) -> Any:
-    """A section of the configuration as a mapping, where it was given as one word."""
-    return {IN_A_WORD[section]: given} if section in IN_A_WORD and isinstance(given, str) else given

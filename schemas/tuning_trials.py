@@ -5,7 +5,7 @@ from divspa.schemas.contract import DS, MODEL_VERSION, Column, Table
 TUNING_TRIALS = Table(
     name="tuning_trials",
     written_by="tune",
-    read_for="what `divspa: auto` tried, and what it chose",
+    read_for="what a day tried, and what it chose",
     grain="One row a trial and round; later rounds go on from the weights of the earlier, on pairs not yet seen",
     columns=(
         DS,

@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "features": {"window_days": WINDOW, "late_days": 1, "embed_user_id": True},
     "split": {"test_share": 0.2, "validation_events": 300},
     "training": {"start": "previous", "epochs": 2},
-    "divspa": {"draws": 2},
+    "divspa": {"choose": "fixed", "draws": 2},
     "maintain": {"keep_days": KEPT, "pinned_days": 2, "vacuum_hours": 0},
     "spark": {"master": "local[2]", "partitions": 2, "driver_memory": "1g"},
 }

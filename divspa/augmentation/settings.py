@@ -16,6 +16,8 @@ def each_once(ways: tuple[str, ...]) -> tuple[str, ...]:
 
 Ways = Annotated[tuple[str, ...], AfterValidator(each_once)]
 ScoredBy = Literal["base", "way", "both"]
+# What the stage `tune` chooses.
+CHOSEN = ("ways", "popularity_discount", "scored_by", "beta")
 
 
 class Gates(Section):
@@ -29,7 +31,8 @@ class Gates(Section):
 class DivSPA(Section):
     """Positive augmentation (Section 3.2) and the mix-up loss (Section 3.3).
 
-    With `choose: auto` the stage `tune` chooses ways, popularity_discount, scored_by and beta (divspa.tuning).
+    With `choose: auto` the stage `tune` chooses ways, popularity_discount, scored_by and beta (divspa.tuning), as it
+    does for a configuration that gives none of these four and does not say `choose`.
     """
 
     choose: Literal["fixed", "auto"] = "fixed"

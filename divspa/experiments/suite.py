@@ -81,10 +81,14 @@ class Run(Section):
 
 
 class Suite(Section):
-    """The whole grid, and the session that runs it; on a log of one's own it is that of the log's configuration."""
+    """The whole grid, and the session that runs it; on a log of one's own it is that of the log's configuration.
+
+    `set` has settings of all runs by dotted key, under those of a data set and of a run.
+    """
 
     name: str
     spark: Spark = Spark()
+    set: Settings = Field(default_factory=dict)
     data_sets: Annotated[dict[str, DataSet], Field(min_length=1)]
     seeds: Annotated[tuple[int, ...], Field(min_length=1)]
     runs: Annotated[tuple[Run, ...], Field(min_length=1)]
@@ -223,7 +227,7 @@ def trial(suite: Suite, data_set: str, run: Run, seed: int, chosen: Mapping[str,
     place = suite.data_sets[data_set]
     base = next((other for other in suite.runs if other.name == run.over), None)
     inherited = {**base.set, **chosen.get(base.name, {})} if base is not None else {}
-    settings = {**place.set, **inherited, **run.set, **tried, "seed": seed}
+    settings = {**suite.set, **place.set, **inherited, **run.set, **tried, "seed": seed}
     config = load_config(place.config, [f"{key}={yaml.safe_dump(value)}" for key, value in settings.items()])
     config = config.model_copy(update={"model": with_all_settings(config.model)})
     assert place.ds is not None

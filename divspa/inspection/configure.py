@@ -43,7 +43,6 @@ def configure(log: str, items: str | None, users: str | None, lake: str, name: s
         if path is not None:
             lines += _attribute_lines(side, path, ids_in(sample, (found.item if side == "items" else found.user).value))
     lines += [(0, "split", None, ""), (1, "by", split, why)]
-    lines.append((0, "divspa", "auto", "what is added to the clicks, and the learning rate, by held-out clicks"))
     lines += [
         (0, "spark", None, "sizes follow from the inputs at every run, which says them; numbers here would be kept")
     ]

@@ -1,10 +1,12 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from divspa.augmentation.settings import DivSPA
 from divspa.cli import main
-from divspa.config import load_config
+from divspa.config import Config, load_config
 from divspa.errors import ConfigError
 from divspa.features.settings import ColumnField
 from divspa.models.registry import model_settings
@@ -61,6 +63,25 @@ def test_a_word_for_divspa_says_how_to_choose_and_leaves_the_rest(tmp_path: Path
     divspa = load_config(given, ["divspa=auto", "divspa.beta=0.1"]).divspa
     assert (divspa.choose, divspa.m, divspa.top_k, divspa.beta) == ("auto", 2, 5, 0.1)
     assert load_config(write(tmp_path, SMALL | {"divspa": "auto"}), ["divspa.m=1"]).divspa.choose == "auto"
+
+
+@pytest.mark.parametrize(
+    ("given", "choose"),
+    [
+        ({}, "auto"),
+        ({"m": 2}, "auto"),
+        ({"beta": 0.5}, "fixed"),
+        ({"ways": ["i2i"], "m": 2}, "fixed"),
+        ({"ways": ["i2i"], "choose": "auto"}, "auto"),
+        ({"choose": "fixed"}, "fixed"),
+    ],
+)
+def test_a_day_chooses_what_nobody_has_given(given: dict[str, Any], choose: str) -> None:
+    config = Config.model_validate(SMALL | ({"divspa": given} if given else {}))
+    assert config.divspa.choose == choose
+    assert Config.model_validate(config.model_dump()) == config
+    assert Config.model_validate(SMALL | {"divspa": DivSPA.model_validate(given)}) == config
+    assert len(config.learning_rates) == (2 if choose == "auto" else 1)
 
 
 def test_a_bare_field_name_is_a_categorical_field() -> None:

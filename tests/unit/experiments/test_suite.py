@@ -27,6 +27,7 @@ def suite(folder: Path, **changes: Any) -> Suite:
     (folder / "log.yaml").write_text(yaml.safe_dump(LOG))
     data = {
         "name": "x",
+        "set": {"divspa": "fixed"},
         "data_sets": {"log": {"config": "log.yaml", "ds": "2024-01-05"}},
         "seeds": [1, 2],
         "runs": RUNS,
@@ -46,6 +47,7 @@ def test_what_augments_a_base_follows_it_at_once_and_inherits_its_settings(tmp_p
     assert names == ["popularity", "base", "divspa", "wide", "i2i", "fm"]
     made = trials(loaded)
     assert made["wide"].config.training == made["base"].config.training
+    assert {each.config.divspa.choose for each in made.values()} == {"fixed"}, "as the suite sets it for all"
     assert (made["wide"].config.training.epochs, made["wide"].config.training.learning_rate) == (3, 0.2)
     assert made["base"].ds == date(2024, 1, 5) and (made["base"].model, made["wide"].model) == ("youtube_dnn", "divspa")
 

@@ -43,7 +43,7 @@ def test_movielens_as_it_is_published(tmp_path: Path) -> None:
     log = {"format": "csv", "user": "userId", "item": "movieId", "time": "timestamp", "time_unit": "seconds"}
     assert found["clicks"] == log | {"path": str(tmp_path / "ratings.csv"), "positive": None}
     assert found["items"]["id"] == "movieId" and found["split"] == {"by": "share"}
-    assert found["divspa"] == "auto", "a log that nobody knows chooses for itself"
+    assert "divspa" not in found and load_config(tmp_path / "my.yaml").divspa.choose == "auto"
     assert {"name": "genres", "kind": "multi", "delimiter": "|"} in found["items"]["fields"]
     assert written.ds == str(date(2020, 9, 30)) and "every row; rating holds numbers" in written.yaml
 
