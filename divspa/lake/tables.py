@@ -179,7 +179,7 @@ class Lake:
         """The rows of a partition of a table just loaded, counted once for each version."""
         part = table.name, version_of(whole), frozenset(scope.items())
         if part not in self._counted:
-            self._counted[part] = rows_in(whole, scope)
+            self._counted[part] = rows_in(whole, self.path(table), scope)
         return self._counted[part]
 
     def _create(self, table: Table) -> bool:

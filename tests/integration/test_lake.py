@@ -2,10 +2,13 @@ import os
 import subprocess
 import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
+from pyspark.sql import DataFrame
 
 from divspa.errors import ContractError, MissingTableError
+from divspa.lake.delta_log import rows_in
 from divspa.schemas import METRICS
 from divspa.schemas.contract import DS, Column, Table
 
@@ -53,6 +56,24 @@ def test_writing_a_day_replaces_that_day_only(lake) -> None:
     lake.replace_day(PRICES, rows(lake, ("c", 3.0, None), ("d", 4.0, "x")), DAY)
     assert prices(lake, DAY) == [("c", 3.0), ("d", 4.0)]
     assert prices(lake, NEXT) == [("b", 2.0)]
+
+
+def test_the_rows_of_a_day_are_counted_alike_from_the_checksum_and_from_the_log(lake, monkeypatch) -> None:
+    for day, values in (
+        (DAY, [("a", 1.0, None), ("b", 1.0, None)]),
+        (NEXT, [("c", 1.0, None)]),
+        (DAY, [("d", 1.0, "x")]),
+    ):
+        lake.replace_day(PRICES, rows(lake, *values), day)
+    whole, path = lake.read(PRICES), lake.path(PRICES)
+    with monkeypatch.context() as patched:
+        patched.setattr(DataFrame, "agg", lambda *_: pytest.fail("a job for what the checksum says"))
+        assert [rows_in(whole, path, {"ds": ds}) for ds in (DAY, NEXT, date(2024, 1, 3))] == [1, 1, 0]
+        assert rows_in(lake.read(PRICES, 2), path, {"ds": DAY}) == 2
+    checksum = Path(path, "_delta_log", f"{lake.version(PRICES):020}.crc")
+    for damaged in (b"", b"{}", checksum.read_bytes()[:-9]):
+        checksum.write_bytes(damaged)
+        assert [rows_in(whole, path, {"ds": ds}) for ds in (DAY, NEXT, date(2024, 1, 3))] == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
