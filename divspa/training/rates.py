@@ -2,19 +2,22 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 
 from divspa.config import Config
-from divspa.errors import GateError, TrainingError, one_line
+from divspa.errors import DivSPAError, GateError, TrainingError, one_line
 from divspa.lake.tables import Lake
 from divspa.models.checkpoint import Checkpoint
 from divspa.progress import console
 from divspa.schemas import TRAINING_RUNS
 from divspa.settings import fingerprint
-from divspa.storage import remove
+from divspa.storage import read_file, remove, write_file
 from divspa.training.fit import Job
 from divspa.training.resume import Progress
+
+ENDED = "ended.json"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def best_of(job: Job, rates: Sequence[float], train: Callable[[Job], Progress]) 
     for rate, own in jobs.items():
         others = [tuple(progress.scores) for progress in went.values()]
         try:
-            went[rate] = train(replace(own, to_beat=max(others, key=max, default=())))
+            went[rate] = _once(replace(own, to_beat=max(others, key=max, default=())), train)
         except (TrainingError, GateError) as error:
             if not went and rate == min(rates):
                 raise
@@ -52,6 +55,19 @@ def best_of(job: Job, rates: Sequence[float], train: Callable[[Job], Progress]) 
         remove(own.folder)
     console.print(_told(scores, best, job.training.criterion), soft_wrap=True, highlight=False)
     return Trained(best, went[best], scores)
+
+
+def _once(job: Job, train: Callable[[Job], Progress]) -> Progress:
+    """Train, unless a run that was killed later has done so, as is remembered beside the whole checkpoint."""
+    remembered = f"{job.folder}/{ENDED}"
+    with suppress(FileNotFoundError, ValueError, TypeError, KeyError, DivSPAError):
+        held = json.loads(read_file(remembered))
+        progress = Progress(**held["progress"])
+        if held["fingerprint"] == job.fingerprint and Checkpoint.load(job.folder).version == progress.best:
+            return replace(progress, resumed=True)
+    progress = train(job)
+    write_file(remembered, json.dumps({"fingerprint": job.fingerprint, "progress": asdict(progress)}).encode())
+    return progress
 
 
 def at_rate(job: Job, rate: float) -> Job:

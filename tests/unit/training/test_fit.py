@@ -148,6 +148,35 @@ def test_of_several_rates_the_best_by_held_out_clicks_is_kept(tmp_path: Path) ->
     assert sorted(path.name for path in Path(job.folder).iterdir()) == ["model.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize("damaged", [None, "ended.json", "model.json", "model.safetensors"])
+def test_a_rate_that_was_trained_before_a_kill_is_not_trained_again(tmp_path: Path, damaged: str | None) -> None:
+    trained: list[float] = []
+
+    def until_killed(job: Job) -> Progress:
+        if job.training.rate == 0.0001:
+            raise KeyboardInterrupt
+        trained.append(job.training.rate)
+        return fit(job)
+
+    job = job_in(tmp_path, "youtube_dnn")
+    with pytest.raises(KeyboardInterrupt):
+        best_of(job, (0.0001, 0.02), until_killed)
+    if damaged is not None:
+        file = Path(job.folder, "rate=0.02", damaged)
+        file.write_bytes(file.read_bytes()[:-20])
+
+    def counted(job: Job) -> Progress:
+        trained.append(job.training.rate)
+        return fit(job)
+
+    ended = best_of(job, (0.0001, 0.02), counted)
+    assert trained == ([0.02, 0.0001] if damaged is None else [0.02, 0.02, 0.0001])
+    assert ended.rate == 0.02 and set(ended.scores) == {0.0001, 0.02} and ended.progress.resumed == (damaged is None)
+    other = replace(job, fingerprint="another")
+    best_of(other, (0.0001, 0.02), counted)
+    assert trained[-2:] == [0.02, 0.0001], "of other settings"
+
+
 def test_one_rate_is_taken_where_nothing_can_choose(tmp_path: Path) -> None:
     trained = best_of(replace(job_in(tmp_path), validation=None), (0.02, 0.0001), fit)
     assert (trained.rate, trained.scores) == (0.02, {})
