@@ -294,7 +294,8 @@ def _conform(rows: DataFrame, table: Table) -> DataFrame:
             expected=", ".join(table.column_names),
             found=f"no {', '.join(missing)}",
         )
-    return rows.select([F.col(column.name).cast(column.type).alias(column.name) for column in table.columns])
+    # As text, in one call of the JVM instead of four for each column.
+    return rows.selectExpr(*(f"CAST(`{each.name}` AS {each.type}) AS `{each.name}`" for each in table.columns))
 
 
 def _require_unique(rows: DataFrame, table: Table, where: str) -> None:
