@@ -362,7 +362,7 @@ def test_a_killed_driver_leaves_nothing_and_its_job_run_again_gives_the_identica
         (["--ds", "14 January"], "The option --ds is not a day"),
         (["--ds", DAY, "--from", "bake"], "names no stage"),
         (["--ds", DAY, "--set", "divspa.betta=1"], "did you mean `beta`"),
-        (["--ds", DAY, "--set", "lake=/nowhere/else", "--from", "augment"], "examples is not in /nowhere/else"),
+        (["--ds", DAY, "--set", "lake=/nowhere/else", "--from", "augment"], "training_runs is not in /nowhere/else"),
     ],
 )
 def test_a_mistake_is_one_clear_error_without_a_stack_trace(summary: dict, log: Path, arguments, message) -> None:
