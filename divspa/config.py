@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationError, model_validator
 
-from divspa.augmentation.settings import CHOSEN, DivSPA
+from divspa.augmentation.settings import DivSPA
 from divspa.errors import ConfigError
 from divspa.evaluation.settings import Evaluation, Report
 from divspa.features.settings import RESERVED, Attributes, ClickLog, ColumnField, FeatureField, Features, Split
@@ -18,7 +18,7 @@ from divspa.publishing.settings import Publishing
 from divspa.serving.settings import Recall
 from divspa.settings import Place, Section, explain, fingerprint, parse_yaml, read_mapping
 from divspa.training.settings import Training
-from divspa.tuning.settings import Tuning
+from divspa.tuning.settings import CHOSEN, Tuning
 
 # A section that may be given as one word, and the key that the word is for.
 IN_A_WORD = {"model": "name", "divspa": "choose"}
@@ -32,10 +32,11 @@ def _spelled_out(section: str, given: Any) -> Any:
 def _chosen_unless_given(given: Any) -> Any:
     """The section `divspa`, for the day to choose where nobody has said who does and nothing that it would choose."""
     given = _spelled_out("divspa", given)
-    told = given.keys() if isinstance(given, dict) else getattr(given, "model_fields_set", {"choose"})
-    if told & {"choose", *CHOSEN}:
-        return given
-    return {**given, "choose": "auto"} if isinstance(given, dict) else given.model_copy(update={"choose": "auto"})
+    if isinstance(given, DivSPA):
+        given = given.model_dump(exclude_unset=True)
+    if isinstance(given, dict) and not given.keys() & {"choose", *CHOSEN}:
+        given = {**given, "choose": "auto"}
+    return given
 
 
 class Config(Section):

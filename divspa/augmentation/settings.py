@@ -16,8 +16,6 @@ def each_once(ways: tuple[str, ...]) -> tuple[str, ...]:
 
 Ways = Annotated[tuple[str, ...], AfterValidator(each_once)]
 ScoredBy = Literal["base", "way", "both"]
-# What the stage `tune` chooses.
-CHOSEN = ("ways", "popularity_discount", "scored_by", "beta")
 
 
 class Gates(Section):

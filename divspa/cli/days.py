@@ -127,11 +127,11 @@ def run_days(config: Config, days: date | list[date], first: str | None, last: s
     ds = days[-1] if several else days
     with results_alone_on_stdout(as_json) as write:
         started = time.perf_counter()
-        from divspa.augmentation.settings import CHOSEN
         from divspa.evaluation.evaluate import report_path
         from divspa.lake.sizes import with_sizes
         from divspa.pipeline import chosen_stages, run_named, stages_left
         from divspa.tuning.choice import with_choice
+        from divspa.tuning.settings import CHOSEN
 
         chosen = chosen_stages(first, last)
         with lake_of(with_sizes(config, days if several else [ds])) as (lake, settings):

@@ -7,12 +7,13 @@ from datetime import date, timedelta
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from divspa.augmentation.settings import CHOSEN, DivSPA
+from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
 from divspa.lake.tables import Lake
 from divspa.schemas import TUNING_TRIALS
 from divspa.settings import fingerprint
 from divspa.training.rates import with_rate
+from divspa.tuning.settings import CHOSEN
 
 
 @dataclass(frozen=True)

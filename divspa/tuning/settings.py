@@ -24,6 +24,10 @@ class Candidate(Section):
         return given.model_copy(update=self.model_dump(exclude_none=True))
 
 
+# What of `divspa` the stage `tune` chooses.
+CHOSEN = tuple(Candidate.model_fields)
+
+
 class Tuning(Section):
     """How `divspa.choose: auto` chooses: by trials on a share of the pairs, those ahead on more of them.
 

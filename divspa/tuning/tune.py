@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 from numpy.typing import NDArray
 
-from divspa.augmentation.settings import CHOSEN, DivSPA
+from divspa.augmentation.settings import DivSPA
 from divspa.config import Config
 from divspa.data.items import read_items
 from divspa.errors import TrainingError
@@ -25,6 +25,7 @@ from divspa.training.validation import Validation
 from divspa.tuning.choice import asked, earlier_choice, taken_over, to_try
 from divspa.tuning.positives import Sample, drawn_positives
 from divspa.tuning.rounds import CONTROL, MARGIN, ahead, best_first, plan, settled
+from divspa.tuning.settings import CHOSEN
 from divspa.tuning.trials import Bench, Outcome
 
 # What is told of every trial, beside the criterion that chooses.

@@ -75,9 +75,19 @@ def home(log: Path, tmp_path_factory: pytest.TempPathFactory) -> Airflow:
     return airflow(tmp_path_factory.mktemp("airflow") / "home", f"{MAIN}:{SYSTEM_PATH}", settings, spark, more)
 
 
+def _told(*command: str | Path) -> dict[str, Any]:
+    """The JSON object that a command of the main environment prints."""
+    done = subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, timeout=300)
+    return json.loads(done.stdout)
+
+
 def _lake(log: Path) -> dict[str, Any]:
-    command = [str(MAIN / "python"), str(REPOSITORY / "tests" / "describe_lake.py"), str(log / "lake"), *PUBLISHED]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=300).stdout)
+    return _told(MAIN / "python", REPOSITORY / "tests" / "describe_lake.py", log / "lake", *PUBLISHED)
+
+
+def _succeed(home: Airflow, day: str) -> None:
+    done = home.run("dags", "test", "divspa_daily", day, timeout=3600)
+    assert done.returncode == 0, done.stdout[-20_000:]
 
 
 def _run(home: Airflow, day: str) -> tuple[str, str]:
@@ -99,8 +109,7 @@ def _rerun_state(home: Airflow, day: str, ended_before: str, seconds: float) -> 
 
 
 def test_a_day_a_poisoned_day_the_same_mended_and_a_backfill(home: Airflow, log: Path) -> None:
-    done = home.run("dags", "test", "divspa_daily", FIRST, timeout=3600)
-    assert done.returncode == 0, done.stdout[-20_000:]
+    _succeed(home, FIRST)
     whole = (log / "divspa.yaml").read_text()
     (log / "divspa.yaml").write_text(yaml.safe_dump(yaml.safe_load(whole) | POISON))
     held_back = home.run("dags", "test", "divspa_daily", SECOND, timeout=3600)
@@ -113,17 +122,10 @@ def test_a_day_a_poisoned_day_the_same_mended_and_a_backfill(home: Airflow, log:
         [FIRST],
         [FIRST],
     ]
-    current = subprocess.run(
-        [str(MAIN / "divspa"), "published", "--config", str(log / "divspa.yaml"), "--json"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert json.loads(current.stdout)["ds"] == FIRST, "the last good day stays what is read"
+    current = _told(MAIN / "divspa", "published", "--config", log / "divspa.yaml", "--json")
+    assert current["ds"] == FIRST, "the last good day stays what is read"
     (log / "divspa.yaml").write_text(whole)
-    done = home.run("dags", "test", "divspa_daily", SECOND, timeout=3600)
-    assert done.returncode == 0, done.stdout[-20_000:]
+    _succeed(home, SECOND)
     before = _lake(log)
     for table in PUBLISHED:
         assert list(before[table]["days"]) == [FIRST, SECOND], table
