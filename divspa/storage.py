@@ -32,10 +32,11 @@ class S3:
 
 @dataclass(frozen=True)
 class Entry:
-    """A file or folder: its name within the folder that was listed, and when it was last written, where known."""
+    """A file or folder: its name within the folder that was listed, its bytes and when it was written, where known."""
 
     name: str
     is_file: bool
+    size: int | None
     written: datetime | None
 
 
@@ -91,7 +92,7 @@ def listed(path: str, *, recursive: bool = False) -> list[Entry]:
     system, folder = locate(path)
     found = system.get_file_info(fs.FileSelector(folder, allow_not_found=True, recursive=recursive))
     start = len(folder.rstrip("/")) + 1
-    return [Entry(info.path[start:], info.is_file, info.mtime) for info in found]
+    return [Entry(info.path[start:], info.is_file, info.size, info.mtime) for info in found]
 
 
 def locate(url: str) -> tuple[fs.FileSystem, str]:

@@ -2,8 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,10 +13,28 @@ from pyspark.sql import functions as F
 from divspa.errors import LOG
 from divspa.storage import listed, read_file, remove
 
+# What Delta notes of a file, in the order in which DataFile has it.
+ENTRY = ("path", "partitionValues", "size", "stats")
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file of a version of a table: its name within the table's folder, partition, bytes, and rows where known."""
+
+    name: str
+    partition: dict[str, str | None]
+    size: int
+    rows: int | None
+
 
 def version_of(rows: DataFrame) -> int:
     """The version that a table just loaded, and not yet transformed, is read at."""
     return _file_index(rows).getSnapshot().version()
+
+
+def folder_of(rows: DataFrame) -> str:
+    """The folder of a table just loaded, as Spark spells it."""
+    return str(_file_index(rows).path().toString())
 
 
 def property_of(rows: DataFrame, name: str) -> str | None:
@@ -27,30 +47,40 @@ def rows_in(rows: DataFrame, table_path: str, partition: Mapping[str, object]) -
     """How many rows a partition of a table just loaded has, from its files' statistics; None where one has none.
 
     Read from the version's checksum where that names the files, as it does of a table of few; else one small Spark job
-    over the log, whatever the size of the table.
+    over the log.
     """
-    named = _files_in_checksum(table_path, version_of(rows))
-    if named is not None:
-        values = {key: str(value) for key, value in partition.items()}
-        within = [each for each in named if values.items() <= each["partitionValues"].items()]
-        counts = [json.loads(each.get("stats") or "{}").get("numRecords") for each in within]
-        return None if None in counts else sum(counts)
-    files = DataFrame(_file_index(rows).getSnapshot().allFiles().toDF(), rows.sparkSession)
-    for key, value in partition.items():
-        files = files.where(F.col("partitionValues")[key] == str(value))
-    held = F.get_json_object("stats", "$.numRecords").cast("bigint")
-    found, counted, total = files.agg(F.count("*"), F.count(held), F.sum(held)).head()  # pyright: ignore[reportGeneralTypeIssues]
-    return (total or 0) if found == counted else None
+    named = files_in_checksum(table_path, version_of(rows))
+    counts = [file.rows for file in (files_in_log(rows, partition) if named is None else _within(named, partition))]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
-def _files_in_checksum(table_path: str, version: int) -> list[dict[str, Any]] | None:
-    """The entries of all files of a version, as its checksum has them; None where it has not all or cannot be read."""
+def files_in_checksum(table_path: str, version: int) -> list[DataFile] | None:
+    """The files of a version, as its checksum has them; None where it has not all or cannot be read."""
     try:
         checksum = json.loads(read_file(f"{table_path}/{LOG}/{version:020}.crc"))
     except (OSError, ValueError):
         return None
-    files = checksum.get("allFiles")
-    return files if files is not None and len(files) == checksum.get("numFiles") else None
+    entries = checksum.get("allFiles")
+    if entries is None or len(entries) != checksum.get("numFiles"):
+        return None
+    return [_data_file(*(entry.get(name) for name in ENTRY)) for entry in entries]
+
+
+def files_in_log(rows: DataFrame, partition: Mapping[str, object]) -> list[DataFile]:
+    """The files of a partition of a table just loaded, by a small Spark job over the log."""
+    files = DataFrame(_file_index(rows).getSnapshot().allFiles().toDF(), rows.sparkSession)
+    for key, value in partition.items():
+        files = files.where(F.col("partitionValues")[key] == str(value))
+    return [_data_file(*entry) for entry in files.select(*ENTRY).collect()]
+
+
+def _within(files: Iterable[DataFile], partition: Mapping[str, object]) -> list[DataFile]:
+    values = {key: str(value) for key, value in partition.items()}
+    return [file for file in files if values.items() <= file.partition.items()]
+
+
+def _data_file(path: str, partition: dict[str, str | None], size: int, stats: str | None) -> DataFile:
+    return DataFile(unquote(path), dict(partition), size, json.loads(stats or "{}").get("numRecords"))
 
 
 def rows_written(table_path: str, version: int) -> int | None:

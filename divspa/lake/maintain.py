@@ -1,32 +1,35 @@
 """Stage `maintain`: small files joined, days past their time deleted, and files that nobody can need removed."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import PurePosixPath
 
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from divspa.config import Config
-from divspa.errors import LOG
 from divspa.lake.conflicts import SPARK_ERRORS, is_conflict, retried
 from divspa.lake.delta_log import oldest_version
+from divspa.lake.driver_rows import of_driver
 from divspa.lake.event_logs import entries_before, event_logs_before
 from divspa.lake.lease import MAINTAIN, Lease
 from divspa.lake.published import kept_versions, published
-from divspa.lake.tables import Lake, local_path
+from divspa.lake.tables import Lake
 from divspa.progress import console
 from divspa.schemas import AUGMENTED_POSITIVES, CLICKS, CLICKS_QUARANTINE, EXAMPLES, TABLES, TRAINING_RUNS, Table
-from divspa.storage import listed, remove
+from divspa.storage import Entry, listed, remove
 
 # The log itself: every day is made from all earlier ones, so these never age.
 KEPT = (CLICKS, CLICKS_QUARANTINE)
 # Training divides these among its processes by row group, so a day's files are left as they were written.
 READ_IN_PARTS = (EXAMPLES, AUGMENTED_POSITIVES)
-SCHEME = "^[a-z0-9]+:/*"
+# Rows that were changed, of tables that have a change feed; Delta's vacuum removes these too.
+CHANGES = "_change_data"
+INVENTORY = "path string, length bigint, isDir boolean, modificationTime bigint"
 FOLDERS = ("checkpoints", "reports", "serving", "refit")
 
 
@@ -82,8 +85,8 @@ def maintain_dry_run(lake: Lake, config: Config, ds: date) -> None:
     pinned = pinned_versions(lake, ds - timedelta(days=config.maintain.pinned_days - 1))
     files = 0
     for table in held_tables(lake):
-        for row in unneeded(lake, table, pinned.get(table.name, set()), hours).toLocalIterator():
-            _would_go(row["path"])
+        for path in unneeded(lake, table, pinned.get(table.name, set()), hours):
+            _would_go(path)
             files += 1
     days = sum(map(len, old.days.values()))
     console.print(
@@ -117,11 +120,15 @@ def _delete(lake: Lake, config: Config, old: Old) -> None:
 
 
 def _days_before(lake: Lake, table: Table, oldest: date) -> list[date]:
-    rows = lake.read(table).where(F.col("ds") < F.lit(oldest)).select("ds").distinct().collect()
-    return sorted(row["ds"] for row in rows)
+    days = {date.fromisoformat(str(file.partition["ds"])) for file in lake.data_files(table, lake.version(table))}
+    return sorted(day for day in days if day < oldest)
 
 
 def _compact(lake: Lake, table: Table, ds: date, file_mb: int) -> None:
+    files = [file for file in lake.data_files(table, lake.version(table)) if file.partition["ds"] == str(ds)]
+    small = Counter(tuple(file.partition.values()) for file in files if file.size < file_mb << 20)
+    if max(small.values(), default=0) < 2:
+        return
     lake.spark.conf.set("spark.databricks.delta.optimize.maxFileSize", str(file_mb << 20))
     lake.spark.conf.set("spark.databricks.delta.optimize.minFileSize", str(file_mb << 20))
     optimizer = DeltaTable.forPath(lake.spark, lake.path(table)).optimize().where(f"ds = '{ds}'")
@@ -151,51 +158,63 @@ def vacuum(lake: Lake, table: Table, pinned: set[int], hours: float) -> None:
     _vacuum(lake, table, pinned, hours, "")
 
 
-def unneeded(lake: Lake, table: Table, pinned: set[int], hours: float) -> DataFrame:
-    """What `vacuum` would remove. One row a file: path."""
+def unneeded(lake: Lake, table: Table, pinned: set[int], hours: float) -> list[str]:
+    """The files that `vacuum` would remove."""
     return _vacuum(lake, table, pinned, hours, "DRY RUN")
 
 
-def _vacuum(lake: Lake, table: Table, pinned: set[int], hours: float, how: str) -> DataFrame:
-    """Delta itself knows no pins, so it is given an inventory of the files that may go."""
-    with _inventory(lake, lake.path(table), pinned_files(lake, table, pinned)) as view:
-        return lake.spark.sql(
+def _vacuum(lake: Lake, table: Table, pinned: set[int], hours: float, how: str) -> list[str]:
+    """Delta itself knows no pins, so it is given an inventory of the files that may go; it keeps those of versions of
+    the last `hours`.
+    """
+    files = _unpinned_files(lake, table, pinned, hours)
+    if not files:  # which is most tables on most days, and Delta would take seconds to find out
+        return []
+    with _inventory(lake, table, files) as view:
+        rows = lake.spark.sql(
             f"VACUUM {lake.name(table)} USING INVENTORY (SELECT * FROM {view}) RETAIN {hours} HOURS {how}"  # noqa: S608
-        )
+        ).collect()
+    return [row["path"] for row in rows]
+
+
+def _unpinned_files(lake: Lake, table: Table, pinned: set[int], hours: float) -> list[Entry]:
+    """The files of a table older than `hours` that neither its newest nor a pinned version has."""
+    needed = pinned_files(lake, table, pinned | {lake.version(table)})
+    before = datetime.now(UTC) - timedelta(hours=hours)
+    entries = [entry for entry in listed(lake.path(table), recursive=True) if entry.is_file]
+    old = [entry for entry in entries if entry.written is not None and entry.written <= before]
+    return [entry for entry in old if entry.name not in needed and not _of_delta(entry.name)]
+
+
+def _of_delta(name: str) -> bool:
+    """Whether a file in a table's folder is one of the log, or of a kind that Delta leaves alone."""
+    return any(part.startswith(("_", ".")) and part != CHANGES for part in PurePosixPath(name).parts)
 
 
 def pinned_files(lake: Lake, table: Table, pinned: set[int]) -> set[str]:
-    """The files of some versions of a table, of those that its log still has."""
+    """The files of some versions of a table, of those that its log still has, as names within its folder."""
     readable = [version for version in pinned if version >= oldest_version(lake.path(table))]
-    return {local_path(url) for version in readable for url in lake.read(table, version).inputFiles()}
+    return {file.name for version in readable for file in lake.data_files(table, version)}
 
 
 @contextmanager
-def _inventory(lake: Lake, path: str, needed: set[str]) -> Iterator[str]:
-    """A view of a table's files, less those that are needed, while Delta takes any time of retention."""
-    spark = lake.spark
-    listed_files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
-    files = listed_files.select(
-        "path",
-        "length",
-        F.when(F.col("length") >= 0, False).alias("isDir"),  # Delta insists on a column that may be null
-        F.unix_millis("modificationTime").alias("modificationTime"),
-    ).where(~F.col("path").contains(f"/{LOG}/"))
-    kept = spark.createDataFrame([(_spelled_alike(url),) for url in sorted(needed)], "kept string")
-    spelled = F.regexp_replace("path", SCHEME, "/")
-    files = files.join(F.broadcast(kept), spelled == F.col("kept"), "left_anti")
-    view, safe = "divspa_vacuum", "spark.databricks.delta.retentionDurationCheck.enabled"
-    files.createOrReplaceTempView(view)
-    spark.conf.set(safe, "false")
+def _inventory(lake: Lake, table: Table, files: list[Entry]) -> Iterator[str]:
+    """A view of files of a table, while Delta takes any time of retention and adds no entries to the log of its own."""
+    spark, folder = lake.spark, lake.folder(table)
+    rows = [
+        (f"{folder}/{file.name}", file.size, False, int(file.written.timestamp() * 1000) if file.written else 0)
+        for file in files
+    ]
+    view, settings = "divspa_vacuum", ("retentionDurationCheck.enabled", "vacuum.logging.enabled")
+    of_driver(spark, rows, INVENTORY).createOrReplaceTempView(view)
+    for name in settings:
+        spark.conf.set(f"spark.databricks.delta.{name}", "false")
     try:
         yield view
     finally:
-        spark.conf.unset(safe)
+        for name in settings:
+            spark.conf.unset(f"spark.databricks.delta.{name}")
         spark.catalog.dropTempView(view)
-
-
-def _spelled_alike(url: str) -> str:
-    return re.sub(SCHEME, "/", url)
 
 
 def days_before(root: str, oldest: date) -> list[str]:

@@ -15,7 +15,16 @@ from pyspark.sql import functions as F
 from divspa.errors import ContractError, MissingTableError
 from divspa.lake.conflicts import retried
 from divspa.lake.damage import damage_named, require_whole_entry
-from divspa.lake.delta_log import property_of, rows_in, rows_written, version_of
+from divspa.lake.delta_log import (
+    DataFile,
+    files_in_checksum,
+    files_in_log,
+    folder_of,
+    property_of,
+    rows_in,
+    rows_written,
+    version_of,
+)
 from divspa.lake.driver_rows import of_driver
 from divspa.lake.lease import Lease
 from divspa.lake.traffic import Traffic
@@ -85,6 +94,15 @@ class Lake:
         A directory listing would include files that the Delta log has removed.
         """
         return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
+
+    def data_files(self, table: Table, version: int) -> list[DataFile]:
+        """The files of a version of a table, of all its days."""
+        named = files_in_checksum(self.path(table), version)
+        return files_in_log(self._loaded(table, version), {}) if named is None else named
+
+    def folder(self, table: Table) -> str:
+        """The folder of a table, as Spark and Delta spell it."""
+        return folder_of(self._loaded(table))
 
     def newest_day_before(self, table: Table, ds: date, **partition: object) -> date | None:
         """The newest earlier day of a table, or of a partition of it; None when there is none, or no table."""

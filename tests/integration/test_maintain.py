@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from pyspark import SparkConf
+from pyspark.sql import SparkSession
 
 from divspa.config import Config
 from divspa.lake.event_logs import enter_in_manifest
@@ -63,8 +64,23 @@ def test_files_are_joined_and_what_no_model_pins_is_removed(world: tuple[Lake, i
     assert values(lake, first) == [2.0] and values(lake, first, OLD) == [1.0]
     left = data_files(lake)
     assert len(left) == 2 + 2 + 1  # the old day, the pinned version of the new one, and the joined file
+    version = lake.version(METRICS)
     maintain(lake, config(), DAY)
     assert data_files(lake) == left and values(lake, first) == [2.0]
+    assert lake.version(METRICS) == version, "where nothing is to do, nothing is committed"
+
+
+@pytest.mark.parametrize("folder", ["my lake", "läke", "a+b", "50%"])
+def test_pinned_files_are_known_however_the_folder_is_spelled(spark: SparkSession, tmp_path: Path, folder: str) -> None:
+    lake = Lake(spark, str(tmp_path / folder))
+    write_metrics(lake, DAY, 2.0)
+    first = lake.version(METRICS)
+    for value in (3.0, 4.0):
+        write_metrics(lake, DAY, value)
+    write_run(lake, DAY, {"metrics": first})
+    maintain(lake, config(), DAY)
+    assert values(lake, first) == [2.0] and values(lake) == [4.0]
+    assert len(data_files(lake)) == 2 + 1
 
 
 def test_a_version_that_nobody_pins_any_longer_goes(world: tuple[Lake, int, int]) -> None:
