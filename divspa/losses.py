@@ -36,7 +36,7 @@ def sampled_softmax(
         raise _misfit("positives [B, P] and negatives [B, N]", positives_BP, negatives_BN)
     if hits is not None:
         put = negatives_BN.index_put_ if in_place else negatives_BN.index_put
-        negatives_BN = put(hits, negatives_BN.new_tensor(NOTHING))
+        negatives_BN = put(hits, negatives_BN.new_full((), NOTHING))
     z_B1 = LogSumExp.apply(negatives_BN)
     return softplus(z_B1 - positives_BP)
 

@@ -3,8 +3,9 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -32,35 +33,50 @@ PEER_EXAMPLES = 60_000
 
 
 def bench_training(
-    examples: int, items: int, users: int, batch_size: int, model: str, peers: list[str], larger: int, seed: int
+    examples: int,
+    items: int,
+    users: int,
+    batch_size: int,
+    model: str,
+    peers: list[str],
+    larger: int,
+    device: Literal["cpu", "cuda"],
+    seed: int,
 ) -> dict[str, Any]:
     """One epoch over synthetic examples of so many items and users (a field of their own), after a short first one.
 
+    Where petastorm is not installed, as on a machine that is lent for its GPU, `ours` is the training in memory.
     With `larger`, the second epoch over as many examples of so many users is compared with that of `users`, both in
     memory, since a step must not cost more for a larger vocabulary.
     """
     if unknown := set(peers) - {"torch_rechub"}:
         raise ConfigError("The option --peer is unknown", expected="torch_rechub", found=", ".join(sorted(unknown)))
     with tempfile.TemporaryDirectory(prefix="divspa-bench-") as folder, reused_memory():
-        job = _job(Path(folder), examples, items, users, batch_size, model, seed)
+        job = _job(Path(folder), examples, items, users, batch_size, model, device, seed)
         arrays = _arrays(examples, items, users, seed)
         _write(Path(folder), arrays, items)
-        _Plain(replace(job, files=[job.files[0][:1]], rows=min(ROW_GROUP, examples))).one_epoch()
-        ours = _Plain(job).one_epoch()
-        theirs = _InMemory(job, arrays).one_epoch()
-        references = {"in_memory": reference(ours.seconds, theirs.seconds, examples)}
+        first = replace(job, files=[job.files[0][:1]], rows=min(ROW_GROUP, examples))
+        through_petastorm = find_spec("petastorm") is not None
+        (_Plain(first) if through_petastorm else _InMemory(first, arrays)).one_epoch()
+        if through_petastorm:
+            ours, theirs = _Plain(job).one_epoch(), _InMemory(job, arrays).one_epoch()
+            references = {"in_memory": reference(ours.seconds, theirs.seconds, examples)}
+        else:
+            ours, references = _InMemory(job, arrays).one_epoch(), {}
         if "torch_rechub" in peers:
             references["torch_rechub"] = _torch_rechub(Path(folder), arrays, items, batch_size, ours.seconds)
         growth = {}
         if larger:
             own = _second_epoch(job, arrays)
-            wide = _job(Path(folder), examples, items, larger, batch_size, model, seed)
+            wide = _job(Path(folder), examples, items, larger, batch_size, model, device, seed)
             cost = _second_epoch(wide, _arrays(examples, items, larger, seed))
             ratio = round(cost.seconds / own.seconds, 3)
             growth = {"growth": {"users": larger, "ratio": ratio, **cost.as_json(examples)}}
     return {
         "bench": "training",
         "sizes": {"examples": examples, "items": items, "users": users, "batch_size": batch_size, "model": model},
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "through": "petastorm" if through_petastorm else "memory",
         "threads": torch.get_num_threads(),
         "ours": ours.as_json(examples),
         "references": references,
@@ -150,7 +166,16 @@ def _write(folder: Path, arrays: dict[str, np.ndarray], items: int) -> None:
     pq.write_table(table, folder / "items.parquet")
 
 
-def _job(folder: Path, examples: int, items: int, users: int, batch_size: int, model: str, seed: int) -> Job:
+def _job(
+    folder: Path,
+    examples: int,
+    items: int,
+    users: int,
+    batch_size: int,
+    model: str,
+    device: Literal["cpu", "cuda"],
+    seed: int,
+) -> Job:
     fields = tuple(FieldSlot(name=f"user_{i}", width=1, cardinality=FIELD_VALUES) for i in range(USER_FIELDS))
     own = FieldSlot(name="user_id", width=1, cardinality=users + 2)
     item_fields = tuple(FieldSlot(name=f"item_{i}", width=1, cardinality=FIELD_VALUES) for i in range(ITEM_FIELDS))
@@ -161,7 +186,7 @@ def _job(folder: Path, examples: int, items: int, users: int, batch_size: int, m
             batch_size=batch_size,
             negatives=NEGATIVES,
             negative_sampling="uniform",
-            device="cpu",
+            device=device,
             checkpoint_minutes=1e6,
         ),
         divspa=None,

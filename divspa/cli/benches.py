@@ -91,14 +91,19 @@ def bench_training(
     model: str = "youtube_dnn",
     peer: Annotated[str, typer.Option(help="Comma-separated: torch_rechub.")] = "",
     larger: Annotated[int, typer.Option(min=0, help="Compare a step with that of so many users.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: int = 17,
     as_json: AsJson = False,
 ) -> None:
-    """Training through petastorm, beside the same training on tensors in memory."""
+    """Training through petastorm, beside the same training on tensors in memory, which alone is timed where there is no
+    petastorm.
+    """
+    if device not in ("cpu", "cuda"):
+        raise ConfigError("The option --device is unknown", expected="cpu or cuda", found=device)
     with measuring("training", as_json) as write:
         from divspa.bench.training import bench_training as measure
 
-        write(measure(examples, items, users, batch_size, model, listed(peer), larger, seed))
+        write(measure(examples, items, users, batch_size, model, listed(peer), larger, device, seed))
 
 
 def bench_features(

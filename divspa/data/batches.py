@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from petastorm import make_batch_reader
-from petastorm.errors import NoDataAvailableError
-from petastorm.reader import Reader
 
-from divspa.data.petastorm_fixes import ArrowFiles
 from divspa.errors import DamagedError
 from divspa.storage import locate
+
+if TYPE_CHECKING:
+    from petastorm.reader import Reader
 
 COLUMNS = ["example_id", "user_features", "history", "item_index"]
 SAMPLED = ["sampled_item_indices", "sampled_weights"]
@@ -44,7 +44,12 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        return Batch(**{name: tensor.to(device, non_blocking=True) for name, tensor in vars(self).items()})
+        return Batch(**{name: sent(tensor, device) for name, tensor in vars(self).items()})
+
+
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """A tensor of the host on a device; a GPU takes it while the host goes on."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ def _buffers(
     files: list[str], columns: list[str], seed: int, shard: Shard, shuffle_rows: int
 ) -> Iterator[dict[str, np.ndarray]]:
     """Collect row groups until a buffer holds `shuffle_rows` rows."""
+    from petastorm.errors import NoDataAvailableError
+
     pending: list[dict[str, np.ndarray]] = []
     with _damage_named(files):
         try:
@@ -127,7 +134,12 @@ def _damage_named(files: list[str]) -> Iterator[None]:
         raise
 
 
-def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> Reader:
+def _reader(files: list[str], columns: list[str], seed: int, shard: Shard) -> "Reader":
+    # Imported here, so that a training of tensors in memory can be timed where petastorm is not.
+    from petastorm import make_batch_reader
+
+    from divspa.data.petastorm_fixes import ArrowFiles
+
     # One worker thread keeps the order of row groups, and so the run, reproducible while it reads ahead of the model.
     logging.getLogger("petastorm").setLevel(logging.ERROR)
     return make_batch_reader(

@@ -33,6 +33,8 @@ from divspa.training.validation import Validation
 Report = Callable[[int, str], None]
 # How many examples of a batch an error names, and how many items are looked at for a collapse.
 NAMED, LOOKED_AT = 5, 20_000
+# To know a loss, a GPU has to come to the end of all its work: so many steps are looked at together.
+STEPS_A_LOOK = {"cuda": 16, "cpu": 1}
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,17 @@ class Trainer:
         self.optimizer = RowAdam(self.trained, self.settings.rate, self.settings.weight_decay)
         self.generator = torch.Generator().manual_seed(job.seed + ranks.shard.rank)
         self.batch_size = math.ceil(self.settings.batch_size / ranks.shard.world)
-        items = read_items(job.item_files, job.layout.items).to(self.device)
+        items = read_items(job.item_files, job.layout.items)
         sampler = NegativeSampler(items, self.settings, self.generator, ranks.gathered)
         self.unclicked_N = (items.listed_V & (items.clicks_V == 0)).nonzero().squeeze(1)
         hidden_ids = self.settings.hidden_ids if len(self.unclicked_N) else 0.0
         weight = job.mean_weight or 1.0
-        self.objective = Objective(items.features_VF, sampler, self.settings, job.divspa, weight, hidden_ids)
+        features_VF = items.features_VF.to(self.device)
+        self.objective = Objective(features_VF, sampler, self.settings, job.divspa, weight, hidden_ids)
         self.point = ResumePoint(f"{job.folder}/resume", f"{job.fingerprint}-{ranks.shard.world}")
         self.saved_at = time.perf_counter()
-        self.last_batch = ""
+        self.unseen: list[tuple[torch.Tensor, int, str]] = []
+        self.last_loss, self.last_batch = 0.0, ""
 
     def run(self) -> Progress:
         """All epochs, until the validation score has stopped rising."""
@@ -139,9 +143,10 @@ class Trainer:
     def _finish_epoch(self, progress: Progress) -> None:
         self.model.train()
         for batch in islice(self._batches(progress.epoch), progress.step, None):
-            self._step(batch.to(self.device), progress)
+            self._step(batch, progress)
             if self.ranks.first and time.perf_counter() - self.saved_at > 60 * self.settings.checkpoint_minutes:
                 self._save(progress)
+        self._look(progress)
         self._require_all_examples(progress)
         self.model.take_as_unknown(self.unclicked_N)
         progress.losses.append(self.ranks.mean(progress.loss_sum / max(progress.rows, 1)))
@@ -177,31 +182,43 @@ class Trainer:
         return equal_steps(map(one_pass, count()), math.ceil(self.job.rows / (self.batch_size * world)))
 
     def _step(self, batch: Batch, progress: Progress) -> None:
+        draw = self.objective.draw(batch)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            loss = self.objective.loss(self.model, batch)
+            loss = self.objective.loss(self.model, batch.to(self.device), draw.to(self.device))
         self.optimizer.zero_grad()
         loss.backward()
         self.ranks.average_gradients(self.trained)
-        value = loss.item()
-        where = _batch_name(progress, batch)
-        self._require_health(value, progress, where)
+        self.unseen.append((loss.detach(), len(batch), _batch_name(progress, batch)))
+        if len(self.unseen) >= STEPS_A_LOOK[self.device.type] or not self.last_batch:
+            self._look(progress, before_step=True)
         self.optimizer.set_rate(self._rate(progress))
         self.optimizer.step()
         self.model.after_step()
-        self.last_batch = where
         progress.step += 1
-        progress.loss_sum += value * len(batch)
         progress.rows += len(batch)
         progress.examples += len(batch) * self.ranks.shard.world
         score = f", validation {progress.scores[-1]:.4f}" if progress.scores else ""
-        self.report(len(batch) * self.ranks.shard.world, f"epoch {progress.epoch + 1}, loss {value:.3f}{score}")
+        self.report(
+            len(batch) * self.ranks.shard.world, f"epoch {progress.epoch + 1}, loss {self.last_loss:.3f}{score}"
+        )
 
-    def _require_health(self, loss: float, progress: Progress, where: str) -> None:
-        """Raise TrainingError, before a weight is moved, for a loss that no training should have."""
-        if not math.isfinite(loss):
-            self._require_finite_weights()
-        progress.first_loss = progress.first_loss or loss
-        require_healthy_loss(loss, progress.first_loss, self.settings.gates, where, self.point.folder)
+    def _look(self, progress: Progress, *, before_step: bool = False) -> None:
+        """Take in the losses of the steps since the last look: on a CPU before the step moves a weight, on a GPU before
+        any weight that it moved is kept.
+
+        Raises TrainingError for a loss that no training should have.
+        """
+        values = torch.stack([loss for loss, *_ in self.unseen]).tolist() if self.unseen else []
+        for step, value in zip(self.unseen, values, strict=True):
+            _, rows, where = step
+            # The weights are still those that the loss is of in the newest step alone.
+            if before_step and step is self.unseen[-1] and not math.isfinite(value):
+                self._require_finite_weights()
+            progress.first_loss = progress.first_loss or value
+            require_healthy_loss(value, progress.first_loss, self.settings.gates, where, self.point.folder)
+            progress.loss_sum += value * rows
+            self.last_loss, self.last_batch = value, where
+        self.unseen.clear()
 
     def _require_finite_weights(self) -> None:
         """Raise TrainingError when the last step left weights that are not finite: they may not become a checkpoint."""
@@ -236,6 +253,7 @@ class Trainer:
         return vectors
 
     def _save(self, progress: Progress) -> None:
+        self._look(progress)
         self._require_finite_weights()
         self.point.save(self.model, self.optimizer, self.generator, progress)
         self.saved_at = time.perf_counter()

@@ -32,7 +32,8 @@ def launch(spark: SparkSession, job: Job, report: Report) -> Progress:
 
 def fit_rank(job: Job) -> Progress:
     """One of several processes: join the others and train. Returns the progress, of which the first process' counts."""
-    dist.init_process_group("nccl" if chosen_device(job.training.device).type == "cuda" else "gloo")
+    # Gradients may lie on GPUs, while what the processes agree on is the hosts'.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen_device(job.training.device).type == "cuda" else "gloo")
     try:
         progress = fit(job)
         dist.barrier()  # a process that leaves while another still talks to it takes that one down

@@ -19,7 +19,7 @@ class Negatives:
 
 
 class NegativeSampler:
-    """Draws one set of negatives for a whole batch, by `training.negative_sampling`.
+    """Draws one set of negatives for a whole batch, by `training.negative_sampling`; all on the host.
 
     `uniform`: each clicked item alike (Section 3.1). `popularity`: by weighted training clicks to the power
     `popularity_power`. `in_batch`: the clicked items of the batch. `mixed`: the batch's and uniform ones together (Yang
@@ -37,11 +37,10 @@ class NegativeSampler:
     ) -> None:
         self.kind, self.count, self.generator = settings.negative_sampling, settings.negatives, generator
         self.gathered = gathered
-        self.device = items.listed_V.device
         # What nobody clicked is no positive either, so that a model would learn of it that it is bad, and no more.
-        self.catalogue_I = (items.listed_V & (items.clicks_V > 0)).nonzero().squeeze(1).cpu()
+        self.catalogue_I = (items.listed_V & (items.clicks_V > 0)).nonzero().squeeze(1)
         self.last = len(items.listed_V) - 1
-        self.column_V = torch.full((self.last + 1,), -1, device=self.device)
+        self.column_V = torch.full((self.last + 1,), -1)
         clicks_V = items.clicks_V.double()
         powered_V = torch.where(items.listed_V, items.popularity_V.double() ** settings.popularity_power, 0.0)
         powered_V /= powered_V.sum()
@@ -53,9 +52,9 @@ class NegativeSampler:
         parts = []
         if self.kind in ("uniform", "mixed"):
             drawn_N = torch.randint(len(self.catalogue_I), (self.count,), generator=self.generator)
-            parts.append(self.catalogue_I[drawn_N].to(self.device))
+            parts.append(self.catalogue_I[drawn_N])
         if self.kind == "popularity":
-            chances_N = torch.rand(self.count, dtype=torch.float64, generator=self.generator).to(self.device)
+            chances_N = torch.rand(self.count, dtype=torch.float64, generator=self.generator)
             parts.append(torch.searchsorted(self.cumulative_V, chances_N).clamp(FIRST_INDEX, self.last))
         if self.kind in ("in_batch", "mixed"):
             parts.append(self.gathered(clicked_B.long()))
@@ -63,7 +62,7 @@ class NegativeSampler:
 
     def hits(self, negatives_N: torch.Tensor, known_BK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Which negatives are known positives of which row, as (rows, columns) of [B, N]; padding 0 is never a hit."""
-        self.column_V[negatives_N] = torch.arange(len(negatives_N), device=self.device)
+        self.column_V[negatives_N] = torch.arange(len(negatives_N))
         column_BK = self.column_V[known_BK.long()]
         self.column_V[negatives_N] = -1
         rows, places = torch.nonzero(column_BK >= 0, as_tuple=True)

@@ -19,7 +19,7 @@ from divspa.models.checkpoint import Checkpoint
 from divspa.models.layout import FieldSlot, Layout
 from divspa.models.settings import Model
 from divspa.schemas.vocabulary import UNKNOWN
-from divspa.training.fit import Job, Trainer, fit, starting_model
+from divspa.training.fit import STEPS_A_LOOK, Job, Trainer, fit, starting_model
 from divspa.training.launch import fit_rank
 from divspa.training.objective import Objective
 from divspa.training.ranks import Ranks
@@ -365,7 +365,7 @@ def poisoned(at: int, value: float, attribute: str):
             weight = self.trained[0]
             if attribute == "loss":
                 exact = Objective.loss
-                own = lambda model, batch: exact(self.objective, model, batch) * value  # noqa: E731
+                own = lambda *step: exact(self.objective, *step) * value  # noqa: E731
                 object.__setattr__(self.objective, "loss", own)
             else:
                 hook = weight.register_hook(lambda gradient: (hook.remove(), gradient * value)[1])
@@ -373,14 +373,18 @@ def poisoned(at: int, value: float, attribute: str):
     return Poisoned
 
 
+NAN = float("nan")
+
+
 @pytest.mark.parametrize("at", [6, 4])
 @pytest.mark.parametrize(
-    ("attribute", "value"),
-    [("loss", float("nan")), ("loss", float("inf")), ("loss", 1e4), ("gradients", float("nan"))],
+    ("attribute", "value", "steps_a_look"),
+    [("loss", NAN, 1), ("loss", float("inf"), 1), ("loss", 1e4, 1), ("gradients", NAN, 1), ("loss", NAN, 3)],
 )
 def test_a_batch_that_breaks_the_training_is_named_and_the_last_good_weights_stay(
-    tmp_path: Path, undisturbed: str, attribute: str, value: float, at: int
+    tmp_path: Path, undisturbed: str, attribute: str, value: float, steps_a_look: int, at: int, monkeypatch
 ) -> None:
+    monkeypatch.setitem(STEPS_A_LOOK, "cpu", steps_a_look)
     job = short_job(tmp_path)
     trainer = poisoned(at, value, attribute)(job, Ranks(), lambda examples, note: None)
     with pytest.raises(TrainingError) as error:
@@ -392,6 +396,16 @@ def test_a_batch_that_breaks_the_training_is_named_and_the_last_good_weights_sta
     assert str(points) in str(error.value) and not (tmp_path / "checkpoint" / "model.json").exists()
     progress = fit(job)
     assert progress.resumed and Checkpoint.load(job.folder).version == undisturbed
+
+
+def test_losses_that_are_looked_at_together_are_the_same(tmp_path: Path, undisturbed: str, monkeypatch) -> None:
+    alone, together = (tmp_path / name for name in ("alone", "together"))
+    alone.mkdir()
+    together.mkdir()
+    each = fit(short_job(alone))
+    monkeypatch.setitem(STEPS_A_LOOK, "cpu", 3)
+    job = short_job(together)
+    assert fit(job).losses == each.losses and Checkpoint.load(job.folder).version == undisturbed
 
 
 def test_embeddings_that_collapse_leave_the_checkpoint_as_it_was(tmp_path: Path) -> None:

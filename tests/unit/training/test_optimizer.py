@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torch import nn
 
-from divspa.training.optimizer import RowAdam
+from divspa.training import optimizer as module
+from divspa.training.optimizer import RowAdam, summed_rows, summed_rows_unseen
 
 
 def test_dense_parameters_move_as_by_torch_adam() -> None:
@@ -19,7 +21,13 @@ def test_dense_parameters_move_as_by_torch_adam() -> None:
     assert torch.allclose(ours.weight, theirs.weight, atol=1e-6)
 
 
-def test_rows_move_as_by_torch_sparse_adam_and_the_others_stay() -> None:
+def unseen(gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return summed_rows_unseen(gradient._indices()[0], gradient._values())
+
+
+@pytest.mark.parametrize("summed", [summed_rows, unseen])
+def test_rows_move_as_by_torch_sparse_adam_and_the_others_stay(summed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "summed_rows", summed)
     torch.manual_seed(1)
     ours, theirs = nn.Embedding(50, 4, sparse=True), nn.Embedding(50, 4, sparse=True)
     theirs.load_state_dict(ours.state_dict())
