@@ -11,6 +11,7 @@ import pytest
 from petastorm.etl.dataset_metadata import UNISCHEMA_KEY, get_schema
 from petastorm.etl.rowgroup_indexing import ROWGROUPS_INDEX_KEY, get_row_group_indexes
 
+import divspa.data.petastorm_fixes  # noqa: F401, which replaces what unpickles
 from divspa.data.batches import read_batches
 from divspa.errors import InputError
 
