@@ -7,6 +7,7 @@ day as a process of its own (`features.window_days` 7, warm starts, `maintain` e
 as one backfill in a lake of its own; and trains the last day that was maintained again, on the versions of tables that
 it published. Prints a JSON object a day, and last one with what was compared; fails where one of these differs, or the
 median day of the last third costs more than a quarter more than that of the middle third. Writes `days.svg`.
+Delta's log and Spark's event logs are counted by themselves: they age by the machine's clock, and so not here.
 Thirty days take about half an hour on two idle cores.
 """
 
@@ -24,6 +25,7 @@ from typing import Any
 import polars as pl
 import yaml
 
+from divspa.errors import LOG
 from divspa.evaluation.plots import lines
 from divspa.lake.session import spark_session
 from divspa.lake.settings import Spark
@@ -32,6 +34,7 @@ from tests.faults.killed_runs import call, rows_of
 FIRST = date(2024, 1, 1)
 # An item is in the shop for so many days, then there is another in its place; so is the value of its field `season`.
 LIFE, SEASON = 8, 4
+KEPT_APART = ("clicks", "event_logs")
 LATE, WINDOW, MAINTAINED_EVERY, KEPT = 0.03, 7, 3, 4
 # The first days have no clicks to train on and test by.
 WARM_UP = 3
@@ -85,8 +88,8 @@ def table(lake: Path, name: str, ds: date) -> pl.DataFrame:
 
 
 def look(lake: Path, ds: date, said: str) -> dict[str, Any]:
-    """What a day has left: files and sizes of all but the clicks, which are kept, and of the vocabulary."""
-    files, megabytes = bytes_below(lake, lambda path: "clicks" not in path.relative_to(lake).parts)
+    """What a day has left: files and sizes, clicks and logs by themselves, and of the vocabulary."""
+    files, megabytes = bytes_below(lake, lambda path: not {*KEPT_APART, LOG} & {*path.relative_to(lake).parts})
     places = table(lake, "vocabulary", ds)
     item = places.filter(pl.col("field") == "item_id")
     metrics = table(lake, "metrics", ds).filter((pl.col("slice") == "all") & (pl.col("metric") == "hr@50"))
@@ -94,6 +97,8 @@ def look(lake: Path, ds: date, said: str) -> dict[str, Any]:
         "files": files,
         "mb": megabytes,
         "clicks_mb": bytes_below(lake / "clicks")[1],
+        "log_files": bytes_below(lake, lambda path: LOG in path.parts)[0],
+        "event_logs_mb": bytes_below(lake / "event_logs")[1],
         "peak_gb": max(map(float, re.findall(r'"peak_gb": ([\d.]+)', said))),
         "vocabulary": len(places),
         "items": len(item),
@@ -118,7 +123,7 @@ def run_daily(config: dict[str, Any], lake: Path, days: int) -> list[dict[str, A
         row: dict[str, Any] = {"ds": str(day(n)), "seconds": seconds, **look(lake, day(n), said)}
         if n % MAINTAINED_EVERY == 0:
             row["maintain"], _ = call("maintain", "--config", file, "--ds", str(day(n)))
-            row["files_after"], row["mb_after"] = bytes_below(lake)
+            row["files_after"] = look(lake, day(n), said)["files"]
         found.append(row)
         print(json.dumps(row), flush=True)
     return found

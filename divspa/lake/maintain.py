@@ -154,12 +154,12 @@ def pinned_versions(lake: Lake, since: date) -> dict[str, set[int]]:
 
 
 def vacuum(lake: Lake, table: Table, pinned: set[int], hours: float) -> None:
-    """Remove files that no version of the last `hours` has, but for those of pinned versions."""
+    """Remove files that no version of the last `hours` has, but for those of pinned versions, and empty folders."""
     _vacuum(lake, table, pinned, hours, "")
 
 
 def unneeded(lake: Lake, table: Table, pinned: set[int], hours: float) -> list[str]:
-    """The files that `vacuum` would remove."""
+    """The files and folders that `vacuum` would remove."""
     return _vacuum(lake, table, pinned, hours, "DRY RUN")
 
 
@@ -178,10 +178,10 @@ def _vacuum(lake: Lake, table: Table, pinned: set[int], hours: float, how: str) 
 
 
 def _unpinned_files(lake: Lake, table: Table, pinned: set[int], hours: float) -> list[Entry]:
-    """The files of a table older than `hours` that neither its newest nor a pinned version has."""
+    """The files of a table older than `hours` that neither its newest nor a pinned version has, and empty folders."""
+    entries, before = listed(lake.path(table), recursive=True), datetime.now(UTC) - timedelta(hours=hours)
     needed = pinned_files(lake, table, pinned | {lake.version(table)})
-    before = datetime.now(UTC) - timedelta(hours=hours)
-    entries = [entry for entry in listed(lake.path(table), recursive=True) if entry.is_file]
+    needed |= {str(PurePosixPath(entry.name).parent) for entry in entries}
     old = [entry for entry in entries if entry.written is not None and entry.written <= before]
     return [entry for entry in old if entry.name not in needed and not _of_delta(entry.name)]
 
@@ -199,12 +199,9 @@ def pinned_files(lake: Lake, table: Table, pinned: set[int]) -> set[str]:
 
 @contextmanager
 def _inventory(lake: Lake, table: Table, files: list[Entry]) -> Iterator[str]:
-    """A view of files of a table, while Delta takes any time of retention and adds no entries to the log of its own."""
+    """A view of files and folders of a table, while Delta takes any time of retention and notes nothing in the log."""
     spark, folder = lake.spark, lake.folder(table)
-    rows = [
-        (f"{folder}/{file.name}", file.size, False, int(file.written.timestamp() * 1000) if file.written else 0)
-        for file in files
-    ]
+    rows = [(f"{folder}/{file.name}", file.size or 0, not file.is_file, _milliseconds(file.written)) for file in files]
     view, settings = "divspa_vacuum", ("retentionDurationCheck.enabled", "vacuum.logging.enabled")
     of_driver(spark, rows, INVENTORY).createOrReplaceTempView(view)
     for name in settings:
@@ -215,6 +212,10 @@ def _inventory(lake: Lake, table: Table, files: list[Entry]) -> Iterator[str]:
         for name in settings:
             spark.conf.unset(f"spark.databricks.delta.{name}")
         spark.catalog.dropTempView(view)
+
+
+def _milliseconds(at: datetime | None) -> int:
+    return int(at.timestamp() * 1000) if at else 0
 
 
 def days_before(root: str, oldest: date) -> list[str]:

@@ -108,6 +108,8 @@ def test_old_days_go_with_their_files_but_clicks_stay(world: tuple[Lake, int, in
     settings = config(keep_days=4).model_copy(update={"lake": lake.root})
     maintain(lake, settings, DAY)
     assert values(lake, ds=OLD) == [] and values(lake) == [3.0]
+    maintain(lake, settings, DAY)
+    assert {path.name for path in Path(lake.path(METRICS)).iterdir()} == {"_delta_log", f"ds={DAY}"}
     assert lake.read_day(CLICKS, OLD).count() == 1
     assert [path.name for path in Path(f"{lake.root}/reports").iterdir()] == [f"ds={DAY}"]
     assert [path.name for path in Path(f"{lake.root}/checkpoints").iterdir()] == [f"ds={DAY}"]
