@@ -150,7 +150,7 @@ def test_maintain_joins_and_vacuums(run: subprocess.CompletedProcess[str], confi
     done = call("divspa", "maintain", "--config", str(config), "--ds", DAY, *SETS, "--set", "maintain.vacuum_hours=0")
     assert done.returncode == 0, done.stderr[-5000:]
     assert len(table("job_runs").file_uris()) < files
-    assert len([key for key in keys("job_runs/") if key.endswith(".parquet")]) == len(table("job_runs").file_uris())
+    assert len([key for key in keys("job_runs/ds=") if key.endswith(".parquet")]) == len(table("job_runs").file_uris())
     assert rows("augmented_positives") == before
 
 
