@@ -8,7 +8,7 @@ as one backfill in a lake of its own; and trains the last day that was maintaine
 it published. Prints a JSON object a day, and last one with what was compared; fails where one of these differs, or the
 median day of the last third costs more than a quarter more than that of the middle third. Writes `days.svg`.
 Delta's log and Spark's event logs are counted by themselves: they age by the machine's clock, and so not here.
-Thirty days take about half an hour on two idle cores.
+Thirty days take two hours on two slow cores.
 """
 
 import argparse
