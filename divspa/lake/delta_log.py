@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -12,9 +12,6 @@ from pyspark.sql import functions as F
 
 from divspa.errors import LOG
 from divspa.storage import listed, read_file, remove
-
-# What Delta notes of a file, in the order in which DataFile has it.
-ENTRY = ("path", "partitionValues", "size", "stats")
 
 
 @dataclass(frozen=True)
@@ -44,17 +41,28 @@ def property_of(rows: DataFrame, name: str) -> str | None:
 
 
 def rows_in(rows: DataFrame, table_path: str, partition: Mapping[str, object]) -> int | None:
-    """How many rows a partition of a table just loaded has, from its files' statistics; None where one has none.
+    """How many rows a partition of a table just loaded has, from its files' statistics; None where one has none."""
+    files = data_files(table_path, version_of(rows), partition, lambda: rows)
+    counts = [file.rows for file in files if file.rows is not None]
+    return sum(counts) if len(counts) == len(files) else None
+
+
+def data_files(
+    table_path: str, version: int, partition: Mapping[str, object], load: Callable[[], DataFrame]
+) -> list[DataFile]:
+    """The files of a partition of a version of a table.
 
     Read from the version's checksum where that names the files, as it does of a table of few; else one small Spark job
-    over the log.
+    over the log of the table that `load` gives, at that version and not yet transformed.
     """
-    named = files_in_checksum(table_path, version_of(rows))
-    counts = [file.rows for file in (files_in_log(rows, partition) if named is None else _within(named, partition))]
-    return None if None in counts else sum(count or 0 for count in counts)
+    values = {key: str(value) for key, value in partition.items()}
+    named = _files_in_checksum(table_path, version)
+    if named is None:
+        return _files_in_log(load(), values)
+    return [file for file in named if values.items() <= file.partition.items()]
 
 
-def files_in_checksum(table_path: str, version: int) -> list[DataFile] | None:
+def _files_in_checksum(table_path: str, version: int) -> list[DataFile] | None:
     """The files of a version, as its checksum has them; None where it has not all or cannot be read."""
     try:
         checksum = json.loads(read_file(f"{table_path}/{LOG}/{version:020}.crc"))
@@ -63,24 +71,21 @@ def files_in_checksum(table_path: str, version: int) -> list[DataFile] | None:
     entries = checksum.get("allFiles")
     if entries is None or len(entries) != checksum.get("numFiles"):
         return None
-    return [_data_file(*(entry.get(name) for name in ENTRY)) for entry in entries]
+    counts = [json.loads(entry.get("stats") or "{}").get("numRecords") for entry in entries]
+    return [
+        DataFile(unquote(entry["path"]), entry["partitionValues"], entry["size"], rows)
+        for entry, rows in zip(entries, counts, strict=True)
+    ]
 
 
-def files_in_log(rows: DataFrame, partition: Mapping[str, object]) -> list[DataFile]:
-    """The files of a partition of a table just loaded, by a small Spark job over the log."""
+def _files_in_log(rows: DataFrame, partition: Mapping[str, str]) -> list[DataFile]:
     files = DataFrame(_file_index(rows).getSnapshot().allFiles().toDF(), rows.sparkSession)
     for key, value in partition.items():
-        files = files.where(F.col("partitionValues")[key] == str(value))
-    return [_data_file(*entry) for entry in files.select(*ENTRY).collect()]
-
-
-def _within(files: Iterable[DataFile], partition: Mapping[str, object]) -> list[DataFile]:
-    values = {key: str(value) for key, value in partition.items()}
-    return [file for file in files if values.items() <= file.partition.items()]
-
-
-def _data_file(path: str, partition: dict[str, str | None], size: int, stats: str | None) -> DataFile:
-    return DataFile(unquote(path), dict(partition), size, json.loads(stats or "{}").get("numRecords"))
+        files = files.where(F.col("partitionValues")[key] == value)
+    # Counted there, as the statistics of all columns are much to send.
+    count = F.get_json_object("stats", "$.numRecords").cast("bigint")
+    found = files.select("path", "partitionValues", "size", count).collect()
+    return [DataFile(unquote(path), values, size, rows) for path, values, size, rows in found]
 
 
 def rows_written(table_path: str, version: int) -> int | None:

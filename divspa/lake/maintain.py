@@ -120,12 +120,12 @@ def _delete(lake: Lake, config: Config, old: Old) -> None:
 
 
 def _days_before(lake: Lake, table: Table, oldest: date) -> list[date]:
-    days = {date.fromisoformat(str(file.partition["ds"])) for file in lake.data_files(table, lake.version(table))}
+    days = {date.fromisoformat(str(file.partition["ds"])) for file in lake.data_files(table)}
     return sorted(day for day in days if day < oldest)
 
 
 def _compact(lake: Lake, table: Table, ds: date, file_mb: int) -> None:
-    files = [file for file in lake.data_files(table, lake.version(table)) if file.partition["ds"] == str(ds)]
+    files = lake.data_files(table, ds=ds)
     small = Counter(tuple(file.partition.values()) for file in files if file.size < file_mb << 20)
     if max(small.values(), default=0) < 2:
         return

@@ -17,8 +17,7 @@ from divspa.lake.conflicts import retried
 from divspa.lake.damage import damage_named, require_whole_entry
 from divspa.lake.delta_log import (
     DataFile,
-    files_in_checksum,
-    files_in_log,
+    data_files,
     folder_of,
     property_of,
     rows_in,
@@ -95,10 +94,10 @@ class Lake:
         """
         return sorted(unquote(url) for url in self.read_day(table, ds, version, **partition).inputFiles())
 
-    def data_files(self, table: Table, version: int) -> list[DataFile]:
-        """The files of a version of a table, of all its days."""
-        named = files_in_checksum(self.path(table), version)
-        return files_in_log(self._loaded(table, version), {}) if named is None else named
+    def data_files(self, table: Table, version: int | None = None, **partition: object) -> list[DataFile]:
+        """The files of a partition of a table, or of all of it, at its newest or a pinned version."""
+        at = self.version(table) if version is None else version
+        return data_files(self.path(table), at, partition, lambda: self._loaded(table, at))
 
     def folder(self, table: Table) -> str:
         """The folder of a table, as Spark and Delta spell it."""
