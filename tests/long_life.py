@@ -83,13 +83,18 @@ def bytes_below(folder: Path, keep: Callable[[Path], bool] = lambda path: True) 
     return len(sizes), round(sum(sizes) / 1e6, 2)
 
 
+def tables_and_files(lake: Path) -> tuple[int, float]:
+    """Files and megabytes of a lake but for its clicks and logs."""
+    return bytes_below(lake, lambda path: not {*KEPT_APART, LOG} & {*path.relative_to(lake).parts})
+
+
 def table(lake: Path, name: str, ds: date) -> pl.DataFrame:
     return pl.read_delta(str(lake / name)).filter(pl.col("ds") == ds)
 
 
 def look(lake: Path, ds: date, said: str) -> dict[str, Any]:
     """What a day has left: files and sizes, clicks and logs by themselves, and of the vocabulary."""
-    files, megabytes = bytes_below(lake, lambda path: not {*KEPT_APART, LOG} & {*path.relative_to(lake).parts})
+    files, megabytes = tables_and_files(lake)
     places = table(lake, "vocabulary", ds)
     item = places.filter(pl.col("field") == "item_id")
     metrics = table(lake, "metrics", ds).filter((pl.col("slice") == "all") & (pl.col("metric") == "hr@50"))
@@ -123,7 +128,7 @@ def run_daily(config: dict[str, Any], lake: Path, days: int) -> list[dict[str, A
         row: dict[str, Any] = {"ds": str(day(n)), "seconds": seconds, **look(lake, day(n), said)}
         if n % MAINTAINED_EVERY == 0:
             row["maintain"], _ = call("maintain", "--config", file, "--ds", str(day(n)))
-            row["files_after"] = look(lake, day(n), said)["files"]
+            row["files_after"], row["mb_after"] = tables_and_files(lake)
         found.append(row)
         print(json.dumps(row), flush=True)
     return found

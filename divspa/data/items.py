@@ -1,6 +1,6 @@
 """The encoded catalogue, read from the data files of one pinned version of item_features."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +25,6 @@ class Items:
     popularity_V: torch.Tensor
     clicks_V: torch.Tensor
     listed_V: torch.Tensor
-
-    def to(self, device: torch.device) -> "Items":
-        """The same on another device."""
-        return Items(*(getattr(self, part.name).to(device) for part in fields(self)))
 
 
 def read_items(files: list[str], items: int) -> Items:

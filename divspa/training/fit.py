@@ -196,11 +196,10 @@ class Trainer:
         self.model.after_step()
         progress.step += 1
         progress.rows += len(batch)
-        progress.examples += len(batch) * self.ranks.shard.world
+        examples = len(batch) * self.ranks.shard.world
+        progress.examples += examples
         score = f", validation {progress.scores[-1]:.4f}" if progress.scores else ""
-        self.report(
-            len(batch) * self.ranks.shard.world, f"epoch {progress.epoch + 1}, loss {self.last_loss:.3f}{score}"
-        )
+        self.report(examples, f"epoch {progress.epoch + 1}, loss {self.last_loss:.3f}{score}")
 
     def _look(self, progress: Progress, *, before_step: bool = False) -> None:
         """Take in the losses of the steps since the last look: on a CPU before the step moves a weight, on a GPU before
