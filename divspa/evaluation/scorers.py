@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from divspa.arrow import lists_of, matrix
 from divspa.linear.recommend import Weights
-from divspa.publishing.fusion import fuse, reciprocal_ranks
+from divspa.publishing.fusion import fuse, reciprocal_ranks, top_items
 
 Pairs = tuple[np.ndarray, np.ndarray]
 
@@ -70,5 +70,5 @@ class ByFusion:
             first_UN = part(users, hidden)
             listed_UN = first_UN.copy()
             listed_UN[hidden] = -np.inf
-            gains.insert(0, reciprocal_ranks(listed_UN, self.depth))
+            gains.insert(0, reciprocal_ranks(top_items(listed_UN, self.depth), listed_UN.shape[1]))
         return fuse(gains, self.weights, first_UN)

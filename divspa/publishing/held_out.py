@@ -20,7 +20,7 @@ from divspa.lists import Lists
 from divspa.models.checkpoint import Checkpoint, checkpoint_folder
 from divspa.models.two_tower import TwoTowerModule
 from divspa.publishing.channels import Channel
-from divspa.publishing.fusion import fuse, reciprocal_ranks
+from divspa.publishing.fusion import fused_ranks, reciprocal_ranks, top_items
 from divspa.schemas import EXAMPLES, ITEM_FEATURES, ITEM_NEIGHBOURS, USER_FEATURES
 
 SCORES_AT_ONCE = 8_000_000
@@ -85,22 +85,25 @@ def ranks_of_channels(
     for block in events.blocks():
         hidden = block.clicked.owners, block.clicked.values_M
         scores = {model: score(block) for model, score in scorers.items()}
-        gains = {}
+        tops, gains = {}, {}
         for model, scores_BV in scores.items():
             require_finite(scores_BV, model)
             worst = scores_BV.min() - 1
             unlisted_BV = np.broadcast_to(~events.listed_V, scores_BV.shape).copy()
             unlisted_BV[hidden] = True
             if model in fused:
-                gains[model] = reciprocal_ranks(np.where(unlisted_BV, -np.inf, scores_BV), depth)
+                tops[model] = top_items(np.where(unlisted_BV, -np.inf, scores_BV), depth)
+                gains[model] = reciprocal_ranks(tops[model], scores_BV.shape[1])
             scores_BV[unlisted_BV] = worst
         for channel in channels:
             first, *others = channel.models
             scores_BV = scores[first]
             if others:
-                scores_BV = fuse([gains[model] for model in channel.models], channel.weights, scores_BV)
-            own_B1 = scores_BV[np.arange(len(block)), block.items_E][:, None]
-            found[channel].append((scores_BV >= own_B1).sum(axis=1) - 1)
+                parts = (tops[first], tops[others[0]]), (gains[first], gains[others[0]])
+                found[channel].append(fused_ranks(*parts, channel.weights, scores_BV, block.items_E))
+            else:
+                own_B1 = scores_BV[np.arange(len(block)), block.items_E][:, None]
+                found[channel].append((scores_BV >= own_B1).sum(axis=1) - 1)
     return {channel: np.concatenate([np.zeros(0, np.int64), *ranks]) for channel, ranks in found.items()}
 
 

@@ -17,7 +17,7 @@ class Publishing(Section):
     weights: Annotated[tuple[Weight, ...], Field(min_length=1)] = (0.25, 0.5, 0.75)
     depth: Annotated[int, Field(ge=1)] = 200
     criterion: Criterion = "ndcg@200"
-    newest: Annotated[float, Field(gt=0, le=1)] = 0.5
+    newest: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_drop: Annotated[float, Field(ge=0, le=1)] = 0.2
     refit: bool = False
     refit_passes: Annotated[int, Field(ge=1)] = 3

@@ -38,7 +38,7 @@ class Tuning(Section):
     budget: Annotated[float, Field(gt=0)] = 0.75
     days: Annotated[int, Field(ge=1)] = 7
     criterion: Criterion = "ndcg@200"
-    newest: Annotated[float, Field(gt=0, le=1)] = 0.5
+    newest: Annotated[float, Field(gt=0, le=1)] = 1.0
     learning_rates: Annotated[tuple[Rate, ...], Field(min_length=1)] = (USUAL_RATE, 0.003)
     candidates: tuple[Candidate, ...] = (
         Candidate(ways=SELF, popularity_discount=1.0, beta=0.3),

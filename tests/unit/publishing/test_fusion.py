@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divspa.lists import Lists, offsets_of
-from divspa.publishing.fusion import FIRST, fuse, fuse_lists, reciprocal_ranks, top_items
+from divspa.publishing.fusion import FIRST, LEAD, fuse, fuse_lists, fused_ranks, reciprocal_ranks, top_items
 
 SEEDS = st.integers(0, 10_000)
 
@@ -24,9 +24,9 @@ def as_lists(rows: list[list[int]]) -> Lists:
 
 def test_a_list_gains_by_the_place_and_only_down_to_the_depth() -> None:
     scores = np.array([[0.1, 0.9, -np.inf, 0.5]], np.float32)
-    gained = reciprocal_ranks(scores, 2)
+    gained = reciprocal_ranks(top_items(scores, 2), 4)
     assert gained.tolist() == [[0, np.float32(1 / FIRST), 0, np.float32(1 / (FIRST + 1))]]
-    assert reciprocal_ranks(scores, 4)[0, 2] == 0, "what is hidden is in no list, however deep"
+    assert reciprocal_ranks(top_items(scores, 4), 4)[0, 2] == 0, "what is hidden is in no list, however deep"
 
 
 def test_two_lists_as_one() -> None:
@@ -34,7 +34,15 @@ def test_two_lists_as_one() -> None:
     assert ids.offsets_N1.tolist() == [0, 3, 4]
     assert ids.values_M.tolist() == [8, 7, 5, 3], "7 at place 0 is ahead of 5 at place 1; what both have is first"
     assert sources.tolist() == [3, 1, 2, 2]
-    assert scores[0] == np.float32(0.5 / (FIRST + 1) + 0.5 / FIRST)
+    assert scores[0] == np.float32(LEAD * 0.5 / (FIRST + 1) + 0.5 / FIRST)
+
+
+def test_of_two_that_change_places_the_favourite_of_the_first_leads() -> None:
+    ids, _, _ = fuse_lists([as_lists([[9, 3]]), as_lists([[3, 9]])], (0.5, 0.5), 2)
+    assert ids.values_M.tolist() == [9, 3]
+    parts = [np.array([[0, 1, 2]], np.float32), np.array([[0, 2, 1]], np.float32)]
+    fused = fuse([reciprocal_ranks(top_items(part, 3), 3) for part in parts], (0.5, 0.5), parts[0])
+    assert np.argsort(-fused[0]).tolist() == [2, 1, 0]
 
 
 def test_a_list_without_weight_only_fills_up() -> None:
@@ -45,8 +53,13 @@ def test_a_list_without_weight_only_fills_up() -> None:
 @given(SEEDS, st.integers(1, 12), st.sampled_from([0.25, 0.5, 0.75]))
 def test_arrays_and_lists_make_the_same_order(seed: int, depth: int, share: float) -> None:
     parts, weights = [scores_of(seed), scores_of(seed + 1)], (1 - share, share)
-    fused = fuse([reciprocal_ranks(part, depth) for part in parts], weights, parts[0])
     tops = [top_items(part, depth) for part in parts]
+    gains = [reciprocal_ranks(top, 12) for top in tops]
+    fused = fuse(gains, weights, parts[0])
+    for item in range(12):
+        own = np.full(4, item)
+        ranks = fused_ranks((tops[0], tops[1]), (gains[0], gains[1]), weights, parts[0], own)
+        assert ranks.tolist() == ((fused >= fused[:, [item]]).sum(axis=1) - 1).tolist()
     ids, scores, _ = fuse_lists([as_lists(top.tolist()) for top in tops], weights, 12)
     for user in range(4):
         mine = slice(ids.offsets_N1[user], ids.offsets_N1[user + 1])
