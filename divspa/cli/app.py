@@ -36,6 +36,7 @@ BENCHES = {
     "serving": benches.bench_serving,
     "training": benches.bench_training,
     "features": benches.bench_features,
+    "scale": benches.bench_scale,
 }
 
 

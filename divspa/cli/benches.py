@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -116,6 +117,21 @@ def bench_features(
         from divspa.bench.features import bench_features as measure
 
         write(measure(clicks, seed))
+
+
+def bench_scale(
+    out: Annotated[Path, typer.Option(help="Where logs and lakes of all parts lie.")],
+    preset: Annotated[str, typer.Option(help="vfeeds or video: the sizes of the paper's Table 2.")] = "vfeeds",
+    part: Annotated[float, typer.Option(min=0.0001, max=1, help="The share of the log to run.")] = 0.01,
+    first: Annotated[str | None, typer.Option("--from", help="First stage to run.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last stage to run.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every stage of a day on a part of a log of the paper's size, beside smaller parts; it goes on where it ended."""
+    with measuring("scale", as_json) as write:
+        from divspa.bench.scale import bench_scale as measure
+
+        write(measure(preset, part, out, first, last))
 
 
 @contextmanager

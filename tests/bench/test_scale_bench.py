@@ -1,0 +1,31 @@
+"""The benchmark of whole days in small: a part goes on where it ended, and knows the smaller ones beside it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from divspa.bench.scale import bench_scale, growth
+from divspa.errors import ConfigError
+
+
+def test_a_part_beside_a_smaller_one(spark: SparkSession, tmp_path: Path) -> None:
+    few = json.loads(json.dumps(bench_scale("video", 0.0001, tmp_path, None, "build_features")))
+    assert few["sizes"]["clicks"] == 2534 and few["sizes"]["fields"] == 57
+    stage = few["stages"]["build_features"]
+    assert stage["seconds"] > 0 and stage["peak_gb"] > 0 and stage["lake_gb"] >= 0 and "exponent" not in stage
+    assert bench_scale("video", 0.0001, tmp_path, None, "build_features") == few, "what ran does not run again"
+    more = bench_scale("video", 0.0002, tmp_path, None, "build_features")["stages"]["build_features"]
+    assert more["exponent"] == growth(5068, more["seconds"], {2534: stage["seconds"]})["exponent"]
+
+
+def test_a_stage_that_grows_with_the_clicks_is_foretold() -> None:
+    assert growth(1000, 30.0, {}) == {}
+    assert growth(1000, 30.0, {100: 3.0}) == {"exponent": 1.0}
+    assert growth(1000, 30.0, {10: 3.3, 100: 6.0})["foretold_seconds"] == 33.0, "3 s, and .03 s for each click"
+
+
+def test_an_unknown_preset(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--preset is unknown"):
+        bench_scale("vfeed", 0.1, tmp_path, None, None)
