@@ -79,7 +79,12 @@ def bench_scale(preset: str, share: float, out: Path, first: str | None, last: s
         told = {stage: cost.as_json(settings.clicks) | {"lake_gb": round(lake_gb, 2)}}
         (part.folder / COSTS).write_text(json.dumps(part.costs | told))
     cores = lake.spark.sparkContext.defaultParallelism
-    smaller = {each.settings.clicks: each.costs for each in part.smaller()}
+    smaller = part.smaller()
+
+    def growth_of(stage: str, seconds: float) -> dict[str, float]:
+        before = {each.settings.clicks: each.costs[stage]["seconds"] for each in smaller if stage in each.costs}
+        return growth(settings.clicks, seconds, before)
+
     return {
         "bench": "scale",
         "preset": preset,
@@ -87,13 +92,7 @@ def bench_scale(preset: str, share: float, out: Path, first: str | None, last: s
         "sizes": settings.model_dump(include={*SIZED, "fields"}) | {"cores": cores},
         "seconds": round(sum(cost["seconds"] for cost in part.costs.values()), 1),
         "peak_gb": max(cost["peak_gb"] for cost in part.costs.values()),
-        "stages": {
-            stage: cost
-            | growth(
-                settings.clicks, cost["seconds"], {n: of[stage]["seconds"] for n, of in smaller.items() if stage in of}
-            )
-            for stage, cost in part.costs.items()
-        },
+        "stages": {stage: cost | growth_of(stage, cost["seconds"]) for stage, cost in part.costs.items()},
     }
 
 

@@ -11,13 +11,14 @@ from divspa.errors import ConfigError
 
 
 def test_a_part_beside_a_smaller_one(spark: SparkSession, tmp_path: Path) -> None:
-    few = json.loads(json.dumps(bench_scale("video", 0.0001, tmp_path, None, "build_features")))
-    assert few["sizes"]["clicks"] == 2534 and few["sizes"]["fields"] == 57
-    stage = few["stages"]["build_features"]
-    assert stage["seconds"] > 0 and stage["peak_gb"] > 0 and stage["lake_gb"] >= 0 and "exponent" not in stage
-    assert bench_scale("video", 0.0001, tmp_path, None, "build_features") == few, "what ran does not run again"
-    more = bench_scale("video", 0.0002, tmp_path, None, "build_features")["stages"]["build_features"]
-    assert more["exponent"] == growth(5068, more["seconds"], {2534: stage["seconds"]})["exponent"]
+    (tmp_path / "video-0.00005").mkdir()
+    (tmp_path / "video-0.00005" / "costs.json").write_text('{"build_features": {"seconds": 1.0}}')
+    told = json.loads(json.dumps(bench_scale("video", 0.0001, tmp_path, None, "build_features")))
+    assert told["sizes"]["clicks"] == 2534 and told["sizes"]["fields"] == 57
+    stage = told["stages"]["build_features"]
+    assert stage["seconds"] > 0 and stage["peak_gb"] > 0 and stage["lake_gb"] >= 0
+    assert stage["exponent"] == growth(2534, stage["seconds"], {1267: 1.0})["exponent"]
+    assert bench_scale("video", 0.0001, tmp_path, None, "build_features") == told, "what ran does not run again"
 
 
 def test_a_stage_that_grows_with_the_clicks_is_foretold() -> None:
