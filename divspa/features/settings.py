@@ -159,7 +159,7 @@ class Split(Section):
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     last_events: Annotated[int, Field(ge=1)] = 1
     discard_last: Annotated[int, Field(ge=0)] = 0
-    validation_events: Annotated[int, Field(ge=0)] = 5000
+    validation_events: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _cutoff_given(self) -> "Split":

@@ -11,6 +11,9 @@ from divspa.features.settings import Split
 from divspa.lake.training_split import drawn_users
 
 TRAINED_FOR_EACH_HELD_OUT = 20
+# Where nobody says how many: one of 50 training clicks, but no fewer and no more than these. A choice between models that
+# differ by a few hundredths needs some thousand users, each with a basket.
+SHARE_HELD_OUT, FEWEST_HELD_OUT, MOST_EVENTS = 1 / 50, 5_000, 20_000
 # Of the users who came last, and never of less than their newest half, at most this share is held out.
 MOST_HELD_OUT = 0.5
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -78,11 +81,13 @@ class Span:
         newest = day_end if cutoff is None else datetime.fromtimestamp(0, UTC) + timedelta(microseconds=cutoff)
         return cls(users, trained, most, train, test, instants, newest)
 
-    def validation_share(self, events: int) -> float:
+    def validation_share(self, events: int | None) -> float:
         """The share of the users to hold out for about so many validation events: one of 20 training clicks at most.
 
         A user's last instant is taken to hold as many clicks as instants do on average: baskets hold many.
         """
+        if events is None:
+            events = max(FEWEST_HELD_OUT, min(MOST_EVENTS, round(self.train_clicks * SHARE_HELD_OUT)))
         held_out_each = self.train_clicks / self.train_instants
         return min(events, self.train_clicks / TRAINED_FOR_EACH_HELD_OUT) / held_out_each / self.trained_users
 
@@ -98,8 +103,8 @@ class HeldOutUsers:
     since: datetime | None = None
 
     @classmethod
-    def of(cls, people: DataFrame, span: Span, events: int, *, by_time: bool) -> "HeldOutUsers":
-        """For about so many events; of all users alike where each has a cutoff of their own."""
+    def of(cls, people: DataFrame, span: Span, events: int | None, *, by_time: bool) -> "HeldOutUsers":
+        """For about so many events, or as many as choices need; of all users alike where each has a cutoff of their own."""
         share = span.validation_share(events)
         if not share:
             return cls(share)

@@ -11,8 +11,8 @@ from divspa.errors import ConfigError
 
 
 def test_a_part_beside_a_smaller_one(spark: SparkSession, tmp_path: Path) -> None:
-    (tmp_path / "video-0.00005").mkdir()
-    (tmp_path / "video-0.00005" / "costs.json").write_text('{"build_features": {"seconds": 1.0}}')
+    (tmp_path / "video-5e-05").mkdir()
+    (tmp_path / "video-5e-05" / "costs.json").write_text('{"build_features": {"seconds": 1.0}}')
     told = json.loads(json.dumps(bench_scale("video", 0.0001, tmp_path, None, "build_features")))
     assert told["sizes"]["clicks"] == 2534 and told["sizes"]["fields"] == 57
     stage = told["stages"]["build_features"]
