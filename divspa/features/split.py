@@ -11,9 +11,9 @@ from divspa.features.settings import Split
 from divspa.lake.training_split import drawn_users
 
 TRAINED_FOR_EACH_HELD_OUT = 20
-# Where nobody says how many: one of 50 training clicks, but no fewer and no more than these. A choice between models that
-# differ by a few hundredths needs some thousand users, each with a basket.
-SHARE_HELD_OUT, FEWEST_HELD_OUT, MOST_EVENTS = 1 / 50, 5_000, 20_000
+# Where nobody says how many: one of 50 training clicks, but no fewer and no more than these. A choice between models
+# that differ by a few hundredths needs some thousand users, each with a basket.
+TRAINED_FOR_EACH_OF_MANY, FEW_HELD_OUT, MANY_HELD_OUT = 50, 5_000, 20_000
 # Of the users who came last, and never of less than their newest half, at most this share is held out.
 MOST_HELD_OUT = 0.5
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ class Span:
         A user's last instant is taken to hold as many clicks as instants do on average: baskets hold many.
         """
         if events is None:
-            events = max(FEWEST_HELD_OUT, min(MOST_EVENTS, round(self.train_clicks * SHARE_HELD_OUT)))
+            events = max(FEW_HELD_OUT, min(MANY_HELD_OUT, self.train_clicks // TRAINED_FOR_EACH_OF_MANY))
         held_out_each = self.train_clicks / self.train_instants
         return min(events, self.train_clicks / TRAINED_FOR_EACH_HELD_OUT) / held_out_each / self.trained_users
 
@@ -104,7 +104,7 @@ class HeldOutUsers:
 
     @classmethod
     def of(cls, people: DataFrame, span: Span, events: int | None, *, by_time: bool) -> "HeldOutUsers":
-        """For about so many events, or as many as choices need; of all users alike where each has a cutoff of their own."""
+        """For about so many events, None for the usual; of all users alike where each has a cutoff of their own."""
         share = span.validation_share(events)
         if not share:
             return cls(share)
