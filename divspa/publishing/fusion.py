@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from divspa.lists import Lists, offsets_of
@@ -17,7 +18,7 @@ LEAD = 1.001
 def top_items(scores_UN: np.ndarray, k: int) -> np.ndarray:
     """The k best item rows of each user, best first, ties by row; -1 where fewer are left."""
     k = min(k, scores_UN.shape[1])
-    best_UK = np.argpartition(-scores_UN, k - 1, axis=1)[:, :k]
+    best_UK = torch.topk(torch.from_numpy(scores_UN), k, dim=1, sorted=False).indices.numpy()
     best_UK.sort(axis=1)
     score_UK = np.take_along_axis(scores_UN, best_UK, 1)
     order_UK = np.argsort(-score_UK, axis=1, kind="stable")
