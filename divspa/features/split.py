@@ -11,9 +11,9 @@ from divspa.features.settings import Split
 from divspa.lake.training_split import drawn_users
 
 TRAINED_FOR_EACH_HELD_OUT = 20
-# Where nobody says how many: one of 50 training clicks, but no fewer and no more than these. A choice between models
+# Where nobody says how many: one of 100 training clicks, but no fewer and no more than these. A choice between models
 # that differ by a few hundredths needs some thousand users, each with a basket.
-TRAINED_FOR_EACH_OF_MANY, FEW_HELD_OUT, MANY_HELD_OUT = 50, 5_000, 20_000
+TRAINED_FOR_EACH_OF_MANY, FEW_HELD_OUT, MANY_HELD_OUT = 100, 5_000, 20_000
 # Of the users who came last, and never of less than their newest half, at most this share is held out.
 MOST_HELD_OUT = 0.5
 FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
