@@ -52,7 +52,7 @@ class Part:
 
     def smaller(self) -> "list[Part]":
         """The smaller parts of the same log that lie beside it, the smallest first."""
-        shares = (float(folder.name.rpartition("-")[2]) for folder in self.out.glob(f"{self.preset}-*"))
+        shares = (float(folder.name.removeprefix(f"{self.preset}-")) for folder in self.out.glob(f"{self.preset}-*"))
         return [Part(self.preset, share, self.out) for share in sorted(shares) if share < self.share]
 
 
