@@ -19,7 +19,7 @@ os.environ.setdefault("JAVA_TOOL_OPTIONS", SMALL_LOG)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same cases in every run, so that a change is judged by what it changes; `python -m tests.fuzz` looks for new ones.
-settings.register_profile("same", derandomize=True)
+settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from world import as_lists, catalogue_of, ranked, vectors_of
 
@@ -14,7 +14,6 @@ ITEMS = list(range(2, 32))
 clicks = st.lists(st.sampled_from(ITEMS), unique=True, max_size=30).map(sorted)
 
 
-@settings(deadline=None)
 @given(st.lists(clicks, min_size=1, max_size=4), st.integers(1, 8), st.data())
 def test_i2i_equals_brute_force(clicked: list[list[int]], k: int, data: st.DataObject) -> None:
     """Users have several pairs or none, in any order."""

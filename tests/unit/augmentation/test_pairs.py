@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 from world import as_lists, catalogue_of, ranked, vectors_of
@@ -68,7 +68,6 @@ def stream(pairs: list[tuple[int, int]], rows: int, keys: list[int] | None = Non
     return iter(whole.combine_chunks().to_batches(rows))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(2, 13)), min_size=1, max_size=12), st.integers(1, 9))
 def test_candidates_do_not_depend_on_how_the_rows_are_cut(pairs: list[tuple[int, int]], rows: int) -> None:
     seen = []

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from world import catalogue_of, ranked, vectors_of
 
@@ -40,7 +40,6 @@ def cut(batch: pa.RecordBatch, rows: int) -> list[pa.RecordBatch]:
     return [batch.slice(start, rows) for start in range(0, batch.num_rows, rows)]
 
 
-@settings(deadline=None)
 @given(users, st.integers(1, 7), st.lists(st.sampled_from(ITEMS), unique=True, min_size=10))
 def test_states_equal_brute_force(
     world: list[tuple[list[int], bool, list[list[int]]]], rows: int, addable: list[int]

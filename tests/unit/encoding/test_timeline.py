@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from divspa.arrow import whole_groups
@@ -100,7 +100,6 @@ def run(rows_of, rows: list[dict], cuts: list[int], first_only: bool) -> list[di
     return [row | {k: int(v.timestamp() * 1e6 + 0.5) for k, v in row.items() if k == "clicked_at"} for row in dicts]
 
 
-@settings(deadline=None)
 @given(CLICKS, VERSIONS, st.tuples(*[st.integers(0, 12)] * 4), CUTS, st.booleans(), st.sampled_from([1, 2, 20_000]))
 def test_examples_know_what_lay_strictly_before_wherever_batches_are_cut(
     clicks, versions, cutoffs, cuts, first_only, block
@@ -113,7 +112,6 @@ def test_examples_know_what_lay_strictly_before_wherever_batches_are_cut(
         examples.BLOCK = before
 
 
-@settings(deadline=None)
 @given(CLICKS, VERSIONS, st.tuples(*[st.integers(0, 12)] * 4), CUTS)
 def test_states_at_the_cutoff_and_at_the_end(clicks, versions, cutoffs, cuts) -> None:
     rows = stream(clicks, versions, cutoffs)

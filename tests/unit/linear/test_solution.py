@@ -57,7 +57,7 @@ def ease(clicks_UV: np.ndarray, regularisation: float) -> np.ndarray:
     return weights
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000), st.integers(5, 60), st.integers(3, 30), st.sampled_from([1.0, 10.0, 300.0]))
 def test_the_closed_form_is_ease(seed: int, users: int, items: int, regularisation: float) -> None:
     clicks = log(users, items, seed)
@@ -67,7 +67,7 @@ def test_the_closed_form_is_ease(seed: int, users: int, items: int, regularisati
     assert np.allclose(found.weights_VV.toarray(), ease(clicks, regularisation), atol=2e-4)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 12))
 def test_beyond_the_closed_form_an_item_is_a_ridge_on_its_strongest_partners(
     seed: int, dense: int, support: int
@@ -125,7 +125,7 @@ def test_rows_keep_their_largest_entries_from_the_highest_down() -> None:
     assert kept.indices.tolist() == [3, 4, 2, 0] and kept.data.tolist() == [2, 2, -5, -1]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 8))
 def test_lists_are_the_highest_sums_of_weights_without_what_was_clicked(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
@@ -146,7 +146,7 @@ def test_lists_are_the_highest_sums_of_weights_without_what_was_clicked(seed: in
         assert counted_ids.values_M[part].tolist() == ranked[:last]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000), st.integers(1, 16))
 def test_short_lists_are_filled_up_with_what_is_popular_also_items_without_a_weight(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)

@@ -44,14 +44,14 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(ids, vectors, queries, exclude, draw(st.integers(1, 90)))
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(cases())
 def test_search_equals_brute_force(case: Case) -> None:
     found = search(build_shard(case.ids, case.vectors), case.queries, case.k, as_lists(case.exclude))
     assert as_pairs(found) == brute_force(case.ids, case.vectors, case.queries, case.k, case.exclude)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(), st.integers(1, 6), st.integers(0, 2**32))
 def test_merged_shards_equal_the_whole(case: Case, shards: int, seed: int) -> None:
     home = np.random.default_rng(seed).integers(0, shards, len(case.ids))
@@ -63,7 +63,7 @@ def test_merged_shards_equal_the_whole(case: Case, shards: int, seed: int) -> No
     assert as_pairs(best_of(joined(parts), case.k)) == as_pairs(whole)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cases(), st.integers(1, 6), st.integers(0, 2**32))
 def test_probes_limit_the_search_to_their_clusters(case: Case, clusters: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

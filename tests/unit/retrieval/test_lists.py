@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reference import as_lists
 
@@ -19,7 +19,6 @@ def plain(lists: Lists) -> list[list[int]]:
     return [lists.values_M[a:b].tolist() for a, b in zip(lists.offsets_N1, lists.offsets_N1[1:], strict=False)]
 
 
-@settings(deadline=None)
 @given(ragged, st.data())
 def test_take_keep_append_and_pad(values: list[list[int]], data: st.DataObject) -> None:
     lists = as_lists(values)
@@ -35,7 +34,6 @@ def test_take_keep_append_and_pad(values: list[list[int]], data: st.DataObject) 
     assert lists.padded(-7, 2).tolist() == [[*value, -7, -7][:2] for value in values]
 
 
-@settings(deadline=None)
 @given(ragged, st.data())
 def test_lists_survive_arrow_even_from_a_slice(values: list[list[int]], data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(values)))

@@ -51,7 +51,7 @@ def divisions(rows: np.ndarray, kind: str, slots: int, nprobe: int) -> Placement
     return EvenPlacement(slots, nprobe) if kind == "even" else clustered(rows, 9, slots, nprobe)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     kind=st.sampled_from(["even", "clustered"]),
     slots=st.integers(1, 5),

@@ -39,7 +39,7 @@ def meetings(placement: Placement, rows: np.ndarray, queries: np.ndarray, wanted
     return met
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(0, 40), st.integers(0, 15))
 def test_even_placement_brings_every_pair_together_once(shards: int, copies: int, rows: int, queries: int) -> None:
     placement = EvenPlacement(shards, copies)
@@ -55,7 +55,7 @@ def clustered(rows: np.ndarray, count: int, slots: int, nprobe: int) -> ClusterP
     return ClusterPlacement(clusters, sizes, divide(clusters.centroids.vectors_UD, sizes, slots), nprobe, slots)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 6), st.integers(1, 30), st.sampled_from([0.0, 0.9]))
 def test_cluster_placement_brings_a_query_to_all_rows_of_its_clusters_once(
     slots: int, nprobe: int, wanted: int, share_in_one_cluster: float
