@@ -17,7 +17,7 @@ from divspa.features.build import build_features
 from divspa.lake.tables import Lake
 from divspa.linear.train import train_linear
 from divspa.publishing.channels import Channel
-from divspa.publishing.fusion import FIRST
+from divspa.publishing.fusion import FIRST, LEAD
 from divspa.schemas import CHANNELS, ITEM_FEATURES, RECALL_U2I
 from divspa.serving.export import export_recall
 from divspa.serving.user_lists import user_lists
@@ -105,7 +105,7 @@ def test_fused_lists_are_those_of_the_parts_by_reciprocal_rank(day: Lake) -> Non
     assert {row["id"] for row in rows} == set(parts[0]) == set(parts[1])
     for row in rows:
         gained, found = {}, {}
-        for name, weight, part in zip(names, weights, parts, strict=True):
+        for name, weight, part in zip(names, (LEAD * weights[0], weights[1]), parts, strict=True):
             for place, item in enumerate(part[row["id"]]):
                 gained[item] = gained.get(item, 0) + weight / (FIRST + place)
                 found.setdefault(item, []).append(name)
